@@ -1,0 +1,68 @@
+# Countermark: `make demo` to see it work, `make test` to check it. Needs make and Python 3.11 or newer.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Workers of the test run; `make test JOBS=0` runs everything in one process.
+JOBS ?= auto
+# What `make bench` measures on and how much; empty means each benchmark's own small default.
+IMAGES ?=
+BENCH_OUT ?= build/bench
+
+PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
+CODE := src tests benchmarks examples scripts
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo test test-slow check bench contracts clean
+
+help: ## show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
+
+# Stamp files keep repeated calls from reinstalling; a change of the pins or of the metadata does.
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Countermark needs Python 3.11 or newer")'
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.demo: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing the demo into $(VENV): some minutes on the first run'
+	$(PIP_INSTALL) '.[demo]'
+	@touch $@
+
+# The development environment contains the demo's, hence both stamps.
+$(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
+	@echo 'installing the development environment into $(VENV): some minutes on the first run'
+	$(PIP_INSTALL) '.[dev]'
+	@touch $(VENV)/.demo $@
+
+install: $(VENV)/.dev ## create .venv with everything that development needs
+
+demo: $(VENV)/.demo ## run the whole path on real pictures: register, license, mark, trace, verify
+	$(BIN)/countermark demo
+
+test: $(VENV)/.dev ## run the default tests
+	$(TEST)
+
+test-slow: $(VENV)/.dev ## run the long statistical and fault tests
+	$(TEST) -m slow
+
+check: $(VENV)/.dev ## run the linters, the type checker, the layer and licence checks
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/python scripts/check_licenses.py
+	$(BIN)/codespell -L fpr --skip '*.json,*.po,*.svg,node_modules,./build,./dist'
+
+bench: $(VENV)/.dev ## run every benchmark; IMAGES=DIR for your own pictures
+	@mkdir -p $(BENCH_OUT)
+	$(BIN)/python -m benchmarks.evidence_log --json $(BENCH_OUT)/evidence_log.json
+	$(BIN)/python -m benchmarks.register --json $(BENCH_OUT)/register.json
+	$(BIN)/python -m benchmarks.image_marks $(if $(IMAGES),--images $(IMAGES)) --json $(BENCH_OUT)/image_marks.json
+
+contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
+	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check
+
+clean: ## remove the environment and everything that was built
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules
+	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

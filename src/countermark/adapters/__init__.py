@@ -1,0 +1,1 @@
+"""Ports meet the world here: databases, chains, key files, time-stamp authorities. Imported only by ``bootstrap``."""

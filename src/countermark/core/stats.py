@@ -1,0 +1,150 @@
+"""Tails, intervals and corrections: what stands behind every p-value. Pure functions of numbers; no scipy.
+
+Laws:
+    ``cosine_sum_tail(w, t)`` is at least P(sum of w_i cos U_i >= t) for independent U_i uniform on the circle;
+    ``binomial_tail`` is exact up to rounding, and falls in ``successes``;
+    ``clopper_pearson(k, n)`` contains k / n and covers the true rate with at least the stated confidence;
+    ``holm`` keeps the order of p-values and never lowers one.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from countermark.core.payload import WORD_BITS
+from countermark.errors import InputError
+
+_BISECTIONS = 60
+
+
+def cosine_sum_tail(weights: ArrayLike, threshold: float) -> float:
+    """Bound P(sum of ``weights[i] * cos U_i >= threshold``) for independent uniform angles U_i.
+
+    Chernoff's inequality (H. Chernoff, Ann. Math. Statist. 23, 1952) with the exact moment generating function of
+    w cos U, the modified Bessel function I_0(s w): the smallest exp(-s t) prod I_0(s w_i) over s >= 0. Any s gives a
+    valid bound, so an inexact minimum costs tightness and nothing else.
+
+    Args:
+        weights: finite, at least 0, any number of them; fixed independently of the angles.
+        threshold: finite.
+
+    Returns:
+        A value in (0, 1]; 0 where no angles can reach the threshold, or below the smallest float.
+
+    Raises:
+        InputError: a weight that is negative or not finite, or such a threshold.
+    """
+    values = np.asarray(weights, dtype=np.float64).ravel()
+    if not (np.isfinite(values).all() and math.isfinite(threshold) and (values >= 0).all()):
+        raise InputError("weights are finite and not negative, and the threshold is finite")
+    total = float(values.sum())
+    if threshold <= 0:
+        return 1.0
+    if threshold > total * (1 + 1e-12):
+        return 0.0
+    return math.exp(min(0.0, _smallest_exponent(values / total, threshold / total)))
+
+
+def binomial_tail(successes: int, trials: int, rate: float) -> float:
+    """Return P(X >= successes) for X binomial(``trials``, ``rate``), summed from the small end in logarithms."""
+    _check_counts(0, trials)
+    if successes <= 0:
+        return 1.0
+    if successes > trials or rate <= 0.0:
+        return 0.0
+    if rate >= 1.0:
+        return 1.0
+    base = math.log(rate), math.log1p(-rate), math.lgamma(trials + 1)
+    terms = (_binomial_term(k, trials, base) for k in range(successes, trials + 1))
+    return min(1.0, math.fsum(terms))
+
+
+def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tuple[float, float]:
+    """Return the exact two-sided interval of a binomial rate (C. J. Clopper, E. S. Pearson, Biometrika 26, 1934).
+
+    Raises:
+        InputError: no trials, counts out of range, or a confidence outside (0, 1).
+    """
+    _check_counts(successes, trials)
+    if trials == 0 or not 0.0 < confidence < 1.0:
+        raise InputError("an interval needs at least one trial and a confidence between 0 and 1")
+    side = (1.0 - confidence) / 2.0
+    low = 0.0 if successes == 0 else _crossing(lambda rate: binomial_tail(successes, trials, rate), side)
+    if successes == trials:
+        return low, 1.0
+    misses = trials - successes
+    return low, 1.0 - _crossing(lambda rate: binomial_tail(misses, trials, rate), side)
+
+
+def innocent_p(issued: int, tried: int) -> float:
+    """Return p_innocent of an exact read: min(1, N D 2**-64), rule 7 of the identity rules.
+
+    Args:
+        issued: N, all identifiers ever issued, expired and revoked ones included.
+        tried: D, distinct words that were looked up.
+
+    Raises:
+        InputError: a negative count.
+    """
+    if issued < 0 or tried < 0:
+        raise InputError("counts are not negative")
+    return min(1.0, issued * tried / 2**WORD_BITS)
+
+
+def holm(p_values: Sequence[float]) -> list[float]:
+    """Return Holm's step-down adjusted p-values (S. Holm, Scand. J. Statist. 6, 1979), in the order given."""
+    order = sorted(range(len(p_values)), key=lambda i: p_values[i])
+    adjusted = [0.0] * len(p_values)
+    highest = 0.0
+    for rank, i in enumerate(order):
+        highest = max(highest, min(1.0, (len(p_values) - rank) * p_values[i]))
+        adjusted[i] = highest
+    return adjusted
+
+
+def _smallest_exponent(weights: NDArray[np.float64], threshold: float) -> float:
+    """Minimize the convex exponent over s by golden section; ``weights`` sum to 1."""
+    low, high = 0.0, 1.0
+    while high < 1e9 and _exponent(weights, threshold, 2 * high) < _exponent(weights, threshold, high):
+        high *= 2
+    high *= 2
+    ratio = (math.sqrt(5) - 1) / 2
+    for _ in range(45):
+        left, right = high - ratio * (high - low), low + ratio * (high - low)
+        if _exponent(weights, threshold, left) < _exponent(weights, threshold, right):
+            high = right
+        else:
+            low = left
+    return _exponent(weights, threshold, (low + high) / 2)
+
+
+def _exponent(weights: NDArray[np.float64], threshold: float, s: float) -> float:
+    return float(_log_bessel(s * weights).sum()) - s * threshold
+
+
+def _log_bessel(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return log I_0(x), or above 500, where I_0 nears the largest float, the upper bound x."""
+    return np.where(x < 500.0, np.log(np.i0(np.minimum(x, 500.0))), x)
+
+
+def _binomial_term(k: int, trials: int, base: tuple[float, float, float]) -> float:
+    log_rate, log_miss, log_factorial = base
+    choose = log_factorial - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+    return math.exp(choose + k * log_rate + (trials - k) * log_miss)
+
+
+def _crossing(rising: Callable[[float], float], level: float) -> float:
+    low, high = 0.0, 1.0
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        low, high = (middle, high) if rising(middle) < level else (low, middle)
+    return (low + high) / 2
+
+
+def _check_counts(successes: int, trials: int) -> None:
+    if not 0 <= successes <= trials:
+        raise InputError("counts must satisfy 0 <= successes <= trials")

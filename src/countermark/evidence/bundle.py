@@ -1,0 +1,117 @@
+"""The bundle: everything an offline verifier needs, in one zip file.
+
+A closed list of members, each within its limit; the statement binds every other member by digest. Reading never trusts
+the archive's own sizes, and writing is deterministic, so equal evidence gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from countermark.core.canonical import parse_json
+from countermark.errors import HostileFile, InputError
+
+FORMAT = "countermark.bundle/1"
+
+#: Every member a bundle may hold, and its limit in bytes. All but the last must be there.
+MEMBERS = {
+    "statement.json": 2**20,
+    "issuer.json": 2**20,
+    "registration.json": 16 * 2**20,
+    "offer.json": 2**20,
+    "acceptance.json": 2**20,
+    "parties.json": 2**20,
+    "opening.json": 2**20,
+    "detection.json": 4 * 2**20,
+    "entries.json": 2**20,
+    "history.json": 4 * 2**20,
+    "receipts.json": 8 * 2**20,
+    "checkpoint.txt": 4096,
+    "checkpoint.tsr": 64 * 1024,
+    "READ-ME.txt": 2**16,
+    "request.json": 4 * 2**20,
+}
+OPTIONAL = frozenset({"request.json"})
+_MAX_ARCHIVE = 64 * 2**20
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """The members of a bundle, as bytes. Nothing in it is believed yet."""
+
+    members: Mapping[str, bytes]
+
+    def json(self, name: str) -> Any:
+        """Return a member parsed as JSON within limits."""
+        return parse_json(self.members[name], limit=MEMBERS[name])
+
+    def digests(self) -> dict[str, str]:
+        """Return the plain SHA-256 of every member but the statement, as hex: what the statement binds."""
+        return {
+            name: hashlib.sha256(data).hexdigest()
+            for name, data in sorted(self.members.items())
+            if name != "statement.json"
+        }
+
+
+def pack(members: Mapping[str, bytes]) -> bytes:
+    """Return the zip file of a bundle.
+
+    Raises:
+        InputError: a member is unknown, missing or over its limit.
+    """
+    _check(members.keys())
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name in MEMBERS:
+            if name in members:
+                if len(members[name]) > MEMBERS[name]:
+                    raise InputError("{name} is over its limit of {limit} bytes", name=name, limit=MEMBERS[name])
+                info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))  # a fixed time: equal evidence, equal bytes
+                info.compress_type, info.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+                archive.writestr(info, members[name])
+    return buffer.getvalue()
+
+
+def unpack(data: bytes) -> Bundle:
+    """Read a stranger's zip file within limits.
+
+    Raises:
+        HostileFile: not a zip, foreign or repeated members, encrypted or oversized data.
+    """
+    if len(data) > _MAX_ARCHIVE:
+        raise HostileFile("the bundle has {size} bytes, over the limit of {limit}", size=len(data), limit=_MAX_ARCHIVE)
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            names = [info.filename for info in archive.infolist()]
+            if len(set(names)) < len(names):
+                raise HostileFile("the bundle holds a member twice")
+            _check(names)
+            return Bundle({name: _read(archive, name) for name in names})
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+        raise HostileFile("the bundle is not a readable zip file: {reason}", reason=error) from error
+    except InputError as error:
+        raise HostileFile(error.template, hint=error.hint_template, **error.params) from error
+
+
+def _read(archive: zipfile.ZipFile, name: str) -> bytes:
+    limit = MEMBERS[name]
+    with archive.open(name) as member:
+        data = member.read(limit + 1)
+    if len(data) > limit:
+        raise HostileFile("{name} is over its limit of {limit} bytes", name=name, limit=limit)
+    return data
+
+
+def _check(names: Any) -> None:
+    foreign = sorted(set(names) - MEMBERS.keys())
+    missing = sorted(MEMBERS.keys() - OPTIONAL - set(names))
+    if foreign:
+        raise InputError("the bundle holds a foreign member: {name}", name=foreign[0][:80])
+    if missing:
+        raise InputError("the bundle lacks {name}", name=missing[0])

@@ -1,0 +1,261 @@
+"""Pictures in files: read to be marked, written back as they were; read liberally to be examined.
+
+``read_image`` and ``write_image`` keep the format, the size in pixels, and all that stands beside the pixels (EXIF with
+its orientation, ICC profile, density, XMP, text), so that a marked picture looks and behaves like its source. The mark
+goes into the pixels as they are stored; the orientation tag turns mark and picture together. ``read_pixels`` turns them
+as a viewer does. The format is decided by content, never by the name.
+
+Laws, for every picture ``p`` that ``read_image`` returns:
+    after ``write_image(p, p.pixels, path)``, ``read_image(path)`` has the same format, mode, size and extras;
+    for PNG and lossless WebP also the same pixels, for every ``pixels`` written (for mode "L": grey ones).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import io
+import os
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.errors import CountermarkError, HostileFile, InputError, StorageError, UnsupportedImage, require
+from countermark.marking.image.containers import (
+    JPEG_MAGIC,
+    PNG_MAGIC,
+    jpeg_extras,
+    jpeg_with,
+    png_depth,
+    png_extras,
+    png_with,
+    webp_is_lossless,
+)
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+    from PIL.ImageFile import ImageFile
+
+MAX_FILE_BYTES = 512 * 2**20
+MAX_PIXELS = 200_000_000
+_WEBP_QUALITY = 95  # the old quality is not stored in the file; at 95 the loss is far below the mark
+_SUFFIXES: Final = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
+_TO_PNG = "Convert it to 8-bit RGB or greyscale PNG, JPEG or WebP first."
+
+Pixels = NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A picture that can be marked.
+
+    Attributes:
+        format: "PNG", "JPEG" or "WEBP".
+        mode: "RGB" or "L" as stored.
+        pixels: (H, W, 3) uint8 as stored, before any turn by the orientation tag; greyscale stands three times.
+        encoding: what the encoder needs to write alike (JPEG tables and subsampling, WebP kind and metadata).
+        extras: PNG chunks or JPEG segments to copy.
+    """
+
+    format: str
+    mode: str
+    pixels: Pixels
+    encoding: Mapping[str, Any]
+    extras: tuple[bytes, ...]
+
+    @property
+    def suffix(self) -> str:
+        """The usual file suffix of the format, with its dot."""
+        return _SUFFIXES[self.format]
+
+
+def read_image(path: Path) -> Picture:
+    """Read a picture to be marked: PNG, JPEG or WebP, 8 bits, RGB or greyscale, not animated.
+
+    Raises:
+        UnsupportedImage: another mode or format; the message names it.
+        HostileFile: truncated, malformed, over 512 MiB or 200 million pixels.
+        InputError: unreadable.
+        MissingExtra: Pillow is not installed.
+    """
+    data = _read(path)
+    with _decoding(path), _open(path, data) as image:
+        kind = str(image.format)
+        _check_supported(path, kind, image, data)
+        encoding = _ENCODINGS[kind](image, data) if kind in _ENCODINGS else {}
+        pixels = np.array(image.convert("RGB"))
+        extras = _EXTRAS[kind](data) if kind in _EXTRAS else ()
+        return Picture(kind, image.mode, pixels, encoding, extras)
+
+
+def write_image(picture: Picture, pixels: Pixels, path: Path) -> None:
+    """Write ``pixels`` (H, W, 3) uint8 to ``path`` as ``picture`` was stored, whatever the suffix of ``path``.
+
+    Raises:
+        InputError: another shape or type than the picture's pixels.
+        StorageError: the file cannot be written.
+    """
+    from PIL import Image
+
+    if pixels.shape != picture.pixels.shape or pixels.dtype != np.uint8:
+        raise InputError("the pixels do not have the picture's shape and type")
+    image = Image.fromarray(pixels).convert(picture.mode)
+    encoded = _encode(image, picture)
+    if picture.format == "PNG":
+        encoded = png_with(encoded, picture.extras)
+    elif picture.format == "JPEG":
+        encoded = jpeg_with(encoded, picture.extras)
+    try:
+        path.write_bytes(encoded)
+    except OSError as error:
+        raise StorageError("cannot write {path}: {reason}", path=path, reason=error) from error
+
+
+def read_pixels(path: Path) -> Pixels:
+    """Read a picture to be examined, as a viewer shows it: (H, W, 3) uint8.
+
+    PNG, JPEG, WebP, GIF, BMP and TIFF; of several frames the first. Transparency is laid on white, 16 bits are cut to
+    8, CMYK is converted without its profile, and the orientation tag is applied.
+
+    Raises:
+        UnsupportedImage, HostileFile, InputError, MissingExtra: as ``read_image``.
+    """
+    data = _read(path)
+    with _decoding(path), _open(path, data) as image:
+        from PIL import ImageOps
+
+        return np.array(_flatten(path, ImageOps.exif_transpose(image)))
+
+
+def content_digest(path: Path) -> bytes:
+    """Return the SHA-256 of a file's bytes (32 bytes), read as a stream.
+
+    Raises:
+        InputError: unreadable.
+    """
+    with _open_file(path) as stream:
+        return hashlib.file_digest(stream, "sha256").digest()
+
+
+@contextlib.contextmanager
+def _open_file(path: Path) -> Iterator[io.BufferedReader]:
+    try:
+        # Non-blocking, so that a pipe cannot hang us before it is refused; no effect on regular files.
+        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise InputError("{path} is not a regular file", path=path)
+            yield stream
+    except OSError as error:
+        raise InputError("cannot read {path}: {reason}", path=path, reason=error) from error
+
+
+def _read(path: Path) -> bytes:
+    with _open_file(path) as stream:
+        data = stream.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise HostileFile("{path} is over the limit of 512 MiB", path=path)
+    return data
+
+
+@contextlib.contextmanager
+def _decoding(path: Path) -> Iterator[None]:
+    """Turn whatever a decoder raises on malformed bytes, which can be any exception, into ours."""
+    try:
+        yield
+    except CountermarkError:
+        raise
+    except Exception as error:
+        raise HostileFile("{path} is not a readable picture: {reason}", path=path, reason=error) from error
+
+
+def _open(path: Path, data: bytes) -> ImageFile:
+    """Parse the header by the format's own plugin, chosen by magic; no other plugin sees a stranger's bytes."""
+    require("PIL", "image")
+    from PIL import BmpImagePlugin, GifImagePlugin, JpegImagePlugin, PngImagePlugin, TiffImagePlugin, WebPImagePlugin
+
+    stream = io.BytesIO(data)
+    image: ImageFile
+    if data.startswith(PNG_MAGIC):
+        image = PngImagePlugin.PngImageFile(stream)
+    elif data.startswith(JPEG_MAGIC):
+        image = JpegImagePlugin.JpegImageFile(stream)
+    elif data[:4] == b"RIFF" and data[8:12] == b"WEBP":
+        image = WebPImagePlugin.WebPImageFile(stream)
+    elif data.startswith((b"GIF87a", b"GIF89a")):
+        image = GifImagePlugin.GifImageFile(stream)
+    elif data.startswith(b"BM"):
+        image = BmpImagePlugin.BmpImageFile(stream)
+    elif data.startswith((b"II*\0", b"MM\0*")):
+        image = TiffImagePlugin.TiffImageFile(stream)
+    else:
+        raise UnsupportedImage("{path} is not a picture of a known format", hint=_TO_PNG, path=path)
+    if image.width * image.height > MAX_PIXELS:
+        raise HostileFile("{path} has more than 200 million pixels", path=path)
+    return image
+
+
+def _check_supported(path: Path, kind: str, image: ImageFile, data: bytes) -> None:
+    problem = ""
+    if kind not in _SUFFIXES:
+        problem = kind
+    elif getattr(image, "is_animated", False):
+        problem = "animated " + kind
+    elif kind == "PNG" and png_depth(data) == 16:
+        problem = "16 bits per channel"
+    elif "A" in image.mode or "transparency" in image.info:
+        problem = "transparency"
+    elif image.mode == "P":
+        problem = "a palette"
+    elif image.mode not in ("RGB", "L"):
+        problem = "mode " + image.mode
+    if problem:
+        message = "{path}: pictures with this are not marked yet: {problem}"
+        raise UnsupportedImage(message, hint=_TO_PNG, path=path, problem=problem)
+
+
+def _jpeg_encoding(image: Any, data: bytes) -> dict[str, Any]:
+    from PIL.JpegImagePlugin import get_sampling
+
+    tables = [table for _, table in sorted(image.quantization.items())]
+    # An unusual sampling (4:4:0, 4:1:1) is written in full: larger, and nothing is lost.
+    sampling = {} if image.mode == "L" else {"subsampling": max(get_sampling(image), 0)}
+    return {"qtables": tables, "progressive": bool(image.info.get("progressive")), **sampling}
+
+
+def _webp_encoding(image: Any, data: bytes) -> dict[str, Any]:
+    metadata = {key: image.info[key] for key in ("icc_profile", "exif", "xmp") if image.info.get(key)}
+    return {"lossless": webp_is_lossless(data), "quality": _WEBP_QUALITY, **metadata}
+
+
+_ENCODINGS: Final = {"JPEG": _jpeg_encoding, "WEBP": _webp_encoding}
+_EXTRAS: Final = {"PNG": png_extras, "JPEG": jpeg_extras}
+
+
+def _encode(image: Image, picture: Picture) -> bytes:
+    # Pillow's buffer for progressive JPEG holds 16 bits per pixel; noise at top quality needs more and goes baseline.
+    for encoding in (picture.encoding, {**picture.encoding, "progressive": False}):
+        target = io.BytesIO()
+        with contextlib.suppress(OSError):
+            image.save(target, format=picture.format, **encoding)
+            return target.getvalue()
+    raise InputError("the picture cannot be encoded as {format}", format=picture.format)
+
+
+def _flatten(path: Path, image: Image) -> Image:
+    """Return a picture of any mode as RGB."""
+    import PIL.Image
+
+    if image.mode.startswith("I;16"):
+        return PIL.Image.fromarray((np.array(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
+    if image.mode in ("I", "F"):
+        raise UnsupportedImage("{path}: mode {mode} has no fixed range", hint=_TO_PNG, path=path, mode=image.mode)
+    if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
+        layer = image.convert("RGBA")
+        return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer).convert("RGB")
+    return image.convert("RGB")

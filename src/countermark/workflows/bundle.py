@@ -1,0 +1,245 @@
+"""Put a trace's evidence into one file that a stranger can verify offline."""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+from typing import Any
+
+from countermark.core.canonical import document_digest, show_digest
+from countermark.core.dsse import Envelope
+from countermark.core.rlp import keccak256
+from countermark.core.stats import innocent_p
+from countermark.errors import RightsError
+from countermark.evidence import log
+from countermark.evidence.bundle import Bundle, pack
+from countermark.evidence.trust import MAX_CHECKPOINTS
+from countermark.marking.image.lattice import recompute
+from countermark.registry import Grant, Offer, Output, Party, Title, Transaction, log_entry
+from countermark.tracing import ATTRIBUTED
+from countermark.workflows.anchor import anchor_log
+from countermark.workflows.keys import describe_trust
+from countermark.workflows.office import Office, append, load, party, sign
+from countermark.workflows.trace import Trace
+
+_READ_ME = """\
+This file is evidence by a Countermark office. Check it with no network and no access to the office:
+
+    countermark verify THIS.zip --trust trust.json --suspect FILE
+
+Obtain trust.json from the office by another way than this file. See docs/guides/verify.md for what is proven.
+
+本文件是 Countermark 登记机构出具的证据。离线验证，无需联网，也无需访问该机构：
+
+    countermark verify THIS.zip --trust trust.json --suspect FILE
+
+trust.json 须通过其他途径从该机构获得。证明范围见 docs/guides/verify.md。
+"""
+
+
+def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> bytes:
+    """Log the statement, anchor the log, and return the bundle of an attributed trace as the bytes of a zip file.
+
+    Args:
+        office: where.
+        trace_id: of ``trace_files``.
+        case: the case that the statement is for; it cannot be used in another.
+        audience: whom it is for.
+
+    Raises:
+        NotFoundError: no such trace.
+        RightsError: the trace attributes nothing, so there is nothing to state.
+    """
+    with office.store.transaction() as transaction:
+        trace = Trace.from_json(load(transaction, "trace", trace_id))
+        if trace.verdict != ATTRIBUTED or trace.grant is None:
+            raise RightsError(
+                "trace {trace} attributes nothing",
+                hint="Its verdict: {verdict}.",
+                trace=trace_id,
+                verdict=trace.verdict,
+            )
+        case_file = _CaseFile(office, transaction, trace)
+        bound = {"suspect": trace.suspect, "case": case, "audience": audience, "nonce": secrets.token_hex(16)}
+        entry = log_entry(
+            "trace", statement=show_digest(document_digest("statement-binding/1", bound)), time=office.now()
+        )
+        case_file.indices["trace"] = append(transaction, entry)
+    anchor = anchor_log(office)
+    members = case_file.members(anchor)
+    statement = {
+        **bound,
+        **case_file.findings(),
+        "office": office.id,
+        "platform_key": office.platform_key.public.text,
+        "issued_at": office.now(),
+        "members": Bundle(members).digests(),
+    }
+    members["statement.json"] = _json(sign(office.platform_key, "statement", statement))
+    return pack(members)
+
+
+class _CaseFile:
+    """The records behind one trace."""
+
+    def __init__(self, office: Office, transaction: Transaction, trace: Trace) -> None:
+        self.office, self.trace = office, trace
+        self.grant = Grant.from_json(load(transaction, "grant", trace.grant))
+        self.offer = Offer.from_json(load(transaction, "offer", self.grant.offer))
+        self.title = Title.from_json(load(transaction, "title", self.grant.title))
+        self.owner: Party = party(transaction, self.title.holder)
+        self.licensee: Party = party(transaction, self.grant.licensee)
+        self.output = self._find_output(transaction)
+        self.issuance = load(transaction, "issuance", "latest")
+        self.indices = {"title": self.title.log_index, "grant": self.grant.log_index}
+        if self.output is not None:
+            self.indices["output"] = self.output.log_index
+
+    def _find_output(self, transaction: Transaction) -> Output | None:
+        if self.trace.output is None:
+            return None
+        return Output.from_json(load(transaction, "output", f"{self.grant.id}/{self.trace.output['content']}"))
+
+    def findings(self) -> dict[str, Any]:
+        """Return what the statement says: the attribution with both p-values, recomputed as a verifier will."""
+        assert self.trace.p_ours is not None  # an attributed trace has both
+        assert self.trace.p_innocent is not None
+        observed = recompute(self.trace.observations)
+        keys = self.trace.p_ours["corrected_for"]["keys"]
+        words = self.trace.p_innocent["corrected_for"]["words"]
+        issued = self.issuance["issued_total"]
+        return {
+            "verdict": self.trace.verdict,
+            "trace": self.trace.id,
+            "title": self.title.id,
+            "grant": self.grant.id,
+            "licensee": self.licensee.id,
+            "alpha": self.trace.alpha,
+            "p_ours": {
+                "value": min(1.0, keys * observed.p_value),
+                "corrected_for": {"geometries": observed.searched, "keys": keys},
+            },
+            "p_innocent": {
+                "value": innocent_p(issued, words),
+                "corrected_for": {"identifiers": issued, "words": words},
+            },
+            "coverage": self.trace.coverage,
+        }
+
+    def members(self, anchor: dict[str, Any]) -> dict[str, bytes]:
+        """Return every member but the statement, as of an anchored checkpoint."""
+        members = {
+            "issuer.json": _json(describe_trust(self.office).to_json()),
+            "registration.json": _json(self.title.registration),
+            "offer.json": _json(self.offer.envelope),
+            "acceptance.json": _json(self.grant.acceptance),
+            "parties.json": _json({"owner": _card(self.owner), "licensee": _card(self.licensee)}),
+            "opening.json": _json(
+                {
+                    "identifier": self.grant.identifier,
+                    "salt": self.grant.salt,
+                    "platform_nonce": self.grant.platform_nonce,
+                }
+            ),
+            "detection.json": _json(self._detection()),
+            "checkpoint.txt": anchor["checkpoint"].encode(),
+            "checkpoint.tsr": base64.b64decode(anchor["timestamp"]),
+            "receipts.json": _json(self._receipts(anchor)),
+            "READ-ME.txt": _READ_ME.encode(),
+        }
+        with self.office.store.transaction() as transaction:
+            members["entries.json"] = _json(self._entries(transaction, anchor["size"]))
+            members["history.json"] = _json(_history(transaction, anchor["size"]))
+        if self.output is not None:
+            members["request.json"] = _json(self.output.request)
+        return members
+
+    def _detection(self) -> dict[str, Any]:
+        assert self.trace.method is not None  # as has every detection
+        assert self.trace.epoch is not None
+        assert self.trace.p_ours is not None
+        key = self.office.detection_key(self.title.weights_root, self.trace.method, self.trace.epoch)
+        return {
+            "method": self.trace.method,
+            "key_id": key.key_id,
+            "epoch": self.trace.epoch,
+            "keys_tried": self.trace.p_ours["corrected_for"]["keys"],
+            "geometry": self.trace.geometry,
+            "observations": self.trace.observations,
+            "permutation_key": key.permutation.reveal().hex(),
+            "embedding_commitment": key.embedding_commitment.hex(),
+        }
+
+    def _entries(self, transaction: Transaction, size: int) -> dict[str, Any]:
+        tiles = transaction.tiles
+        return {
+            "entries": [
+                {
+                    "role": role,
+                    "index": index,
+                    "entry": base64.b64encode(log.entry(tiles, index)).decode(),
+                    "proof": [node.hex() for node in log.prove_inclusion(tiles, index, size)],
+                }
+                for role, index in self.indices.items()
+            ]
+        }
+
+    def _receipts(self, anchor: dict[str, Any]) -> dict[str, Any]:
+        roles = {
+            "owner": self.owner.admission,
+            "licensee": self.licensee.admission,
+            "title": self.title.transaction,
+            "offer": self.offer.transaction,
+            "grant": self.grant.transaction,
+            "issued": self.issuance["transaction"],
+            "anchor": anchor["transaction"],
+        }
+        if self.grant.revocation is not None:
+            roles["revocation"] = self.grant.revocation
+        proofs = {name: self.office.ledger.prove(name) for name in dict.fromkeys(roles.values())}
+        return {"roles": roles, "receipts": proofs, "seal": _seal(self.office, proofs)}
+
+
+def _seal(office: Office, proofs: dict[str, dict[str, Any]]) -> Envelope:
+    """Vouch for the blocks as their only validator: on the embedded ledger this is the office itself, and says so."""
+    hashes = {
+        str(proof["block_number"]): keccak256(bytes.fromhex(proof["header"].removeprefix("0x"))).hex()
+        for proof in proofs.values()
+    }
+    deployment = office.ledger.deployment
+    body = {
+        "chain_id": deployment["chain_id"],
+        "genesis_hash": deployment["genesis_hash"],
+        "blocks": hashes,
+        "platform_key": office.platform_key.public.text,
+        "sealed_at": office.now(),
+    }
+    return sign(office.platform_key, "seal", body)
+
+
+def _history(transaction: Transaction, size: int) -> dict[str, Any]:
+    """Prove that this checkpoint extends every one that was anchored before, newest 256."""
+    anchors = [anchor for anchor in transaction.all("anchor") if anchor["size"] <= size][-MAX_CHECKPOINTS:]
+    return {
+        "checkpoints": [
+            {
+                "size": anchor["size"],
+                "root": anchor["root"],
+                "proof": [node.hex() for node in log.prove_consistency(transaction.tiles, anchor["size"], size)],
+            }
+            for anchor in anchors
+        ]
+    }
+
+
+def _card(member: Party) -> dict[str, Any]:
+    return {
+        name: value
+        for name, value in member.to_json().items()
+        if name in ("id", "name", "name_salt", "signing_key", "address", "custody")
+    }
+
+
+def _json(value: Any) -> bytes:
+    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode()

@@ -1,0 +1,238 @@
+"""The committed vectors: well-formed, reproducible, true for this implementation and for a second one."""
+
+import base64
+import hashlib
+import json
+import runpy
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import jsonschema
+import pytest
+from Crypto.Signature import eddsa
+
+from countermark.core import merkle, payload
+from countermark.core.canonical import canonical_json, parse_json
+from countermark.core.dsse import open_document
+from countermark.core.keys import PublicKey, Secret
+from countermark.errors import CountermarkError
+from countermark.evidence.checkpoint import Checkpoint, open_checkpoint, verifier_key
+
+ROOT = Path(__file__).parents[2]
+FILES = sorted(path for path in (ROOT / "vectors").glob("*.json") if path.name != "schema.json")
+rfc = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("rfc6962.py"))))
+Case = dict[str, Any]
+
+
+def raw(text: str | list[str]) -> Any:
+    return bytes.fromhex(text) if isinstance(text, str) else [bytes.fromhex(item) for item in text]
+
+
+# This implementation: each returns whether it accepts the case.
+
+
+def our_root(case: Case) -> bool:
+    return merkle.root_of([merkle.leaf_hash(leaf) for leaf in raw(case["leaves"])]) == raw(case["root"])
+
+
+def our_inclusion(case: Case) -> bool:
+    merkle.verify_inclusion(raw(case["leaf_hash"]), case["index"], case["size"], raw(case["proof"]), raw(case["root"]))
+    return True
+
+
+def our_consistency(case: Case) -> bool:
+    roots = raw(case["old_root"]), raw(case["new_root"])
+    merkle.verify_consistency(case["old_size"], case["new_size"], *roots, raw(case["proof"]))
+    return True
+
+
+def our_checkpoint(case: Case) -> bool:
+    opened = open_checkpoint(case["text"], case["origin"], PublicKey.from_text(case["public_key"]))
+    return opened == Checkpoint(case["origin"], case["size"], raw(case["root"]))
+
+
+def our_verifier_key(case: Case) -> bool:
+    return verifier_key(case["name"], PublicKey.from_text(case["public_key"])) == case["verifier_key"]
+
+
+def our_permutation(case: Case) -> bool:
+    key, identifier, word = Secret(raw(case["key"])), int(case["identifier"], 16), int(case["word"], 16)
+    return payload.permute(key, identifier) == word and payload.unpermute(key, word) == identifier
+
+
+def our_birth(case: Case) -> bool:
+    identifier = payload.derive_identifier(*map(raw, (case["platform_nonce"], case["licensee_nonce"], case["context"])))
+    committed = payload.commit_nonce(raw(case["platform_nonce"])) == raw(case["nonce_commitment"])
+    return committed and payload.show_identifier(identifier) == case["identifier"]
+
+
+def our_commitment(case: Case) -> bool:
+    return payload.commit_identifier(int(case["identifier"], 16), raw(case["salt"])) == raw(case["commitment"])
+
+
+def our_text(case: Case) -> bool:
+    return canonical_json(parse_json(case["text"].encode())) == raw(case["canonical"])
+
+
+def our_number(case: Case) -> bool:
+    (number,) = struct.unpack(">d", raw(case["bits"]))
+    return canonical_json(number).decode() == case["canonical"]
+
+
+def our_document(case: Case) -> bool:
+    return open_document(case["envelope"], case["kind"], PublicKey.from_text(case["public_key"])) == case["body"]
+
+
+OURS: dict[str, Callable[[Case], bool]] = {
+    "root": our_root,
+    "inclusion": our_inclusion,
+    "consistency": our_consistency,
+    "checkpoint": our_checkpoint,
+    "verifier-key": our_verifier_key,
+    "permutation": our_permutation,
+    "birth": our_birth,
+    "commitment": our_commitment,
+    "text": our_text,
+    "number": our_number,
+    "document": our_document,
+}
+
+# Second implementations, from the formats' descriptions, sharing no code with the package.
+
+
+def their_root(case: Case) -> bool:
+    return rfc.mth(raw(case["leaves"])) == raw(case["root"])
+
+
+def their_inclusion(case: Case) -> bool:
+    if not 0 <= case["index"] < case["size"]:
+        return False
+    proof = raw(case["proof"])
+    return rfc.root_from_path(raw(case["leaf_hash"]), case["index"], case["size"], proof) == raw(case["root"])
+
+
+def their_consistency(case: Case) -> bool:
+    roots = raw(case["old_root"]), raw(case["new_root"])
+    if case["old_size"] == 0:
+        return case["proof"] == [] and roots[0] == hashlib.sha256(b"").digest()
+    return rfc.roots_from_proof(case["old_size"], case["new_size"], raw(case["proof"]), roots[0]) == roots
+
+
+def their_checkpoint(case: Case) -> bool:
+    text, key = case["text"], raw(case["public_key"])
+    if len(text.encode()) > 4096 or "\r" in text:
+        return False
+    body, _, rest = text.rpartition("\n\n")
+    expected = f"{case['origin']}\n{case['size']}\n{base64.b64encode(raw(case['root'])).decode()}"
+    key_hash = hashlib.sha256(case["origin"].encode() + b"\n\x01" + key).digest()[:4]
+    for line in rest.split("\n")[:-1]:
+        dash, name, signature = line.split(" ")
+        if len(signature) % 4 or dash != "\u2014":
+            return False
+        blob = base64.b64decode(signature)
+        if (name, blob[:4]) == (case["origin"], key_hash):
+            return body == expected and ed25519(key, (body + "\n").encode(), blob[4:])
+    return False
+
+
+def their_verifier_key(case: Case) -> bool:
+    blob = b"\x01" + raw(case["public_key"])
+    short = hashlib.sha256(f"{case['name']}\n".encode() + blob).hexdigest()[:8]
+    return f"{case['name']}+{short}+{base64.b64encode(blob).decode()}" == case["verifier_key"]
+
+
+def their_permutation(case: Case) -> bool:
+    """Rounds 0 to 9 of (L, R) -> (R, L xor F(round, R)); F is keyed BLAKE2s, 4 bytes, personalized ``cm/perm1``."""
+    left, right = struct.unpack(">II", raw(case["identifier"]))
+    for number in range(10):
+        state = hashlib.blake2s(key=raw(case["key"]), digest_size=4, person=b"cm/perm1")
+        state.update(struct.pack(">BI", number, right))
+        left, right = right, left ^ struct.unpack(">I", state.digest())[0]
+    return struct.pack(">II", left, right) == raw(case["word"])
+
+
+def their_birth(case: Case) -> bool:
+    platform, licensee, context = (raw(case[name]) for name in ("platform_nonce", "licensee_nonce", "context"))
+    committed = hashlib.sha256(b"countermark/identifier-nonce/1\0" + platform).hexdigest()
+    derived = hashlib.sha256(b"countermark/identifier/1\0" + platform + licensee + context).hexdigest()[:16]
+    return (committed, derived) == (case["nonce_commitment"], case["identifier"])
+
+
+def their_commitment(case: Case) -> bool:
+    data = b"countermark/mark-commitment/1\0" + raw(case["identifier"]) + raw(case["salt"])
+    return hashlib.sha256(data).hexdigest() == case["commitment"]
+
+
+def their_document(case: Case) -> bool:
+    envelope = case["envelope"]
+    if len(envelope["signatures"]) != 1 or not isinstance(envelope["payload"], str):
+        return False
+    media, data = envelope["payloadType"].encode(), base64.b64decode(envelope["payload"])
+    signed = b" ".join([b"DSSEv1", str(len(media)).encode(), media, str(len(data)).encode(), data])
+    wanted = f"application/vnd.countermark.{case['kind']}+json".encode()
+    signature = base64.b64decode(envelope["signatures"][0]["sig"])
+    return media == wanted and ed25519(raw(case["public_key"]), signed, signature) and json.loads(data) == case["body"]
+
+
+def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        eddsa.new(eddsa.import_public_key(key), "rfc8032").verify(message, signature)
+    except ValueError:
+        return False
+    return True
+
+
+THEIRS: dict[str, Callable[[Case], bool]] = {
+    "root": their_root,
+    "inclusion": their_inclusion,
+    "consistency": their_consistency,
+    "checkpoint": their_checkpoint,
+    "verifier-key": their_verifier_key,
+    "permutation": their_permutation,
+    "birth": their_birth,
+    "commitment": their_commitment,
+    "document": their_document,
+}
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_files_follow_the_schema_and_their_own_rules(path: Path) -> None:
+    document = json.loads(path.read_text())
+    jsonschema.validate(document, json.loads((ROOT / "vectors/schema.json").read_text()))
+    cases = [case for group in document["groups"] for case in group["tests"]]
+    assert [case["id"] for case in cases] == list(range(1, len(cases) + 1))
+    assert {flag for case in cases for flag in case["flags"]} == set(document["notes"])
+    assert all((case["result"] == "invalid") == bool(case["flags"]) for case in cases)
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
+def test_this_implementation(path: Path) -> None:
+    for kind, case in _cases(path):
+        assert _accepts(OURS[kind], case) == (case["result"] == "valid"), (kind, case["id"], case["comment"])
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.stem != "canonical"], ids=lambda path: path.stem)
+def test_a_second_implementation(path: Path) -> None:
+    for kind, case in _cases(path):
+        assert THEIRS[kind](case) == (case["result"] == "valid"), (kind, case["id"], case["comment"])
+
+
+def test_making_the_vectors_again_changes_no_byte() -> None:
+    maker = runpy.run_path(str(ROOT / "scripts/make_vectors.py"))
+    made = dict(maker["documents"]())
+    assert {path.name: path.read_text() for path in FILES} == made
+
+
+def _cases(path: Path) -> list[tuple[str, Case]]:
+    document = json.loads(path.read_text())
+    return [(group["type"], case) for group in document["groups"] for case in group["tests"]]
+
+
+def _accepts(check: Callable[[Case], bool], case: Case) -> bool:
+    try:
+        return check(case)
+    except CountermarkError:
+        return False

@@ -1,0 +1,33 @@
+"""What every test shares: outside tools, hypothesis profiles."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("local", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.register_profile("ci", settings.get_profile("local"), derandomize=True, print_blob=True)
+settings.load_profile("ci" if os.environ.get("CI") == "true" else "local")
+
+_REASON = "outside tool is missing: "
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Skip a test whose outside tool is missing; under CI=true a missing tool is a failure."""
+    for marker in item.iter_markers("tool"):
+        for name in marker.args:
+            if shutil.which(name) is None:
+                (pytest.fail if os.environ.get("CI") == "true" else pytest.skip)(_REASON + name)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print how many tests were skipped for want of each outside tool."""
+    reasons = (str(report.longrepr) for report in terminalreporter.stats.get("skipped", []))
+    missing = Counter(text.rsplit(_REASON, 1)[1].rstrip("')") for text in reasons if _REASON in text)
+    listed = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
+    detail = f": {listed}" if listed else ""
+    terminalreporter.write_line(f"tests skipped for missing outside tools: {missing.total()}{detail}")
