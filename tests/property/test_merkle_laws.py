@@ -83,7 +83,8 @@ def test_proofs_stay_short_and_their_ranges_fall_into_perfect_subtrees(data: st.
     for start, stop in ranges:
         parts = perfect_subtrees(start, stop)
         assert sum(1 << height for height, _ in parts) == stop - start
-        assert [index << height for height, index in parts][0] == start
+        ends = [start, *((index + 1) << height for height, index in parts)]
+        assert [index << height for height, index in parts] == ends[:-1]
 
 
 @given(st.integers(0, 600))

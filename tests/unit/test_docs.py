@@ -10,6 +10,7 @@ from urllib.parse import unquote
 import pytest
 
 from countermark import errors
+from countermark.evidence import verification
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -68,6 +69,14 @@ def test_the_error_page_states_the_exit_status_of_each_top_code() -> None:
     by_code = {cls.code: cls for cls in error_classes()}
     assert all(by_code[code].exit_code == status for code, status in stated.items())
     assert {cls.code for cls in errors.CountermarkError.__subclasses__()} <= stated.keys()
+
+
+def test_the_guide_lists_the_steps_of_a_verification_in_order_and_its_caveats() -> None:
+    page = (ROOT / "docs" / "guides" / "verify.md").read_text(encoding="utf-8")
+    assert re.findall(r"^\d+\. \*\*([a-z]+)\*\* — ", page, re.MULTILINE) == [name for name, _ in verification.STEPS]
+    caveats = re.findall(r"caveats\.append\(\"([a-z-]+)\"\)", Path(verification.__file__).read_text(encoding="utf-8"))
+    assert caveats
+    assert all(f"`{caveat}`" in page for caveat in caveats)
 
 
 @pytest.mark.parametrize("record", RECORDS, ids=lambda path: path.stem)

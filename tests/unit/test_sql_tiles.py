@@ -40,9 +40,9 @@ def checkpoint_at(tiles: log.TileReader, size: int) -> str:
 def test_a_failed_transaction_leaves_no_trace(engine) -> None:
     with engine.begin() as connection:
         fill(connection, 10)
-    with pytest.raises(RuntimeError), engine.begin() as connection:
+    with engine.connect() as connection:
         fill(connection, 1000)
-        raise RuntimeError("power cut")
+        connection.rollback()
     with engine.begin() as connection:
         assert log.fsck(adapter.SqlTiles(connection)) == log.Head(10, 0)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from enum import IntFlag
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +35,7 @@ from countermark.core.keys import Secret
 from countermark.core.rlp import keccak256
 from countermark.core.times import Clock
 from countermark.core.trie import Log
-from countermark.errors import LedgerError, NotFoundError, StaleNonce
+from countermark.errors import AdapterError, ConflictError, CountermarkError, LedgerError, NotFoundError, StaleNonce
 
 _RECEIPT_TIMEOUT_S = 120
 
@@ -156,7 +157,7 @@ class Ledger:
         """
         account = account_of(sender)
         with guarded():
-            data = self._contracts[contract].encode_abi(function, args)
+            data = self._contracts[contract].encode_abi(function, list(map(_plain, args)))
             target = self._contracts[contract].address
             return sign(self.web3, account, {"to": target, "data": data, "value": value})
 
@@ -296,16 +297,17 @@ class Ledger:
                 ) from error
             raise LedgerError("the ledger did not take the transaction: {reason}", reason=error) from error
 
-    def _why_refused(self, transaction_hash: str) -> Exception:
-        """Run a refused transaction again where it failed, to learn the reason."""
+    def _why_refused(self, transaction_hash: str) -> CountermarkError:
+        """Run a refused transaction again where it failed, to learn the reason. It is final: the nonce is used up."""
+        final = ConflictError("transaction {hash} was refused when it was mined", hash=transaction_hash)
         try:
             with guarded():
-                sent = self.web3.eth.get_transaction(_hash(transaction_hash))
-                call = {name: sent[name] for name in ("from", "to", "value", "gas")} | {"data": sent["input"]}  # type: ignore[literal-required]
-                self.web3.eth.call(call, sent["blockNumber"] - 1)  # type: ignore[arg-type]
-        except Exception as error:
-            return error
-        return LedgerError("transaction {hash} was refused when it was mined", hash=transaction_hash)
+                sent: Any = self.web3.eth.get_transaction(_hash(transaction_hash))
+                call = {name: sent[name] for name in ("from", "to", "value", "gas")} | {"data": sent["input"]}
+                self.web3.eth.call(call, sent["blockNumber"] - 1)
+        except CountermarkError as error:
+            return final if isinstance(error, AdapterError) else error
+        return final
 
     def _events(self, logs: Any) -> Iterator[Event]:
         for entry in logs:
@@ -325,3 +327,8 @@ class Ledger:
 
 def _hash(text: str) -> Any:
     return Web3.to_bytes(hexstr=text)  # type: ignore[arg-type]
+
+
+def _plain(argument: Any) -> Any:
+    """Return a flag such as ``Role`` as its integer: web3.py takes it for a collection."""
+    return int(argument) if isinstance(argument, IntFlag) else argument

@@ -344,6 +344,8 @@ def usable_grant(office: Office, number: int, *, at: datetime) -> tuple[Grant, T
         raise GrantExpired("grant {grant} expired at {time}", grant=number, time=grant.expires)
     if at < read_time(grant.starts):
         raise GrantNotStarted("grant {grant} starts at {time}", grant=number, time=grant.starts)
+    if not office.ledger.permitted(number, int(at.timestamp())):
+        raise GrantRevoked("the ledger does not hold grant {grant} for valid", grant=number)
     return grant, terms, title, licensee
 
 

@@ -9,7 +9,7 @@ ledger takes once however often it is sent. Whoever repeats the interrupted comm
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -56,6 +56,22 @@ class Receipt(Protocol):
         """Return the arguments of its event of that name."""
 
 
+class Event(Protocol):
+    """One event of the contracts."""
+
+    @property
+    def name(self) -> str:
+        """Its name in the ABI."""
+
+    @property
+    def args(self) -> Mapping[str, Any]:
+        """Its arguments by name."""
+
+    @property
+    def transaction_hash(self) -> str:
+        """Hex with ``0x``."""
+
+
 class Ledger(Protocol):
     """The ledger, as far as workflows use it."""
 
@@ -82,6 +98,9 @@ class Ledger(Protocol):
 
     def identifiers_issued(self) -> int:
         """Return how many identifiers the ledger counts as issued."""
+
+    def events(self, name: str | None = None) -> Sequence[Event]:
+        """Return the contracts' events in order, of one name or of all."""
 
     def permitted(self, grant: int, at: int) -> bool:
         """Whether the ledger holds a grant for valid at a time, unix seconds."""

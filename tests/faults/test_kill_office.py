@@ -1,0 +1,103 @@
+"""kill -9 at random moments during register, grant, mark and anchor: nothing acknowledged is lost."""
+
+import json
+import random
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from countermark.bootstrap import create_office, open_office
+from countermark.core.canonical import show_digest
+from countermark.licensing import Terms
+from countermark.marking.image.files import content_digest
+from countermark.workflows.check import check_office
+from countermark.workflows.license import grant_to_held, offer_terms
+from countermark.workflows.register import add_party, register_model
+
+WORKER = Path(__file__).with_name("office_worker.py")
+PASSPHRASE = "a passphrase for tests"
+TERMS = {
+    "name": "Test", "scope": ["infer"], "price": 0, "currency": "CNY", "duration_days": 30, "seats": 0,
+    "resale": False, "territory": "worldwide", "revocable": True,
+}  # fmt: skip
+
+
+@pytest.fixture
+def workspace(tmp_path):
+    sys.path.insert(0, str(WORKER.parent))
+    from office_worker import write_model
+
+    sys.path.pop(0)
+    directory = tmp_path / "office"
+    create_office(directory, PASSPHRASE, name="Test office")
+    with open_office(directory, PASSPHRASE) as office:
+        add_party(office, "owner", ["owner"])
+        add_party(office, "licensee", ["licensee"])
+        register_model(office, write_model(tmp_path / "model", 1), "owner")
+        offer_terms(office, 1, Terms.from_json(TERMS))
+        grant_to_held(office, 1, "licensee")
+    return directory
+
+
+def run_and_kill(workspace, seed, unfinished, delay):
+    """Start a worker, kill it ``delay`` seconds after it is ready; return the acts it acknowledged and the one it did not."""
+    process = subprocess.Popen(
+        [sys.executable, str(WORKER), str(workspace), str(seed)],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with process:
+        process.stdin.write(json.dumps(unfinished) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "ready\n"
+        killer = threading.Timer(delay, process.kill)
+        killer.start()
+        lines = process.stdout.read().splitlines()
+        killer.join()
+    assert process.returncode == -9, lines
+    decoder, done, begun = json.JSONDecoder(), [], unfinished
+    for line in lines:
+        word, _, rest = line.partition(" ")
+        act, end = decoder.raw_decode(rest)
+        begun = act if word == "begin" else None
+        if word == "done":
+            done.append((act, json.loads(rest[end:])))
+    return done, begun
+
+
+@pytest.mark.parametrize("kills", [30])
+def test_nothing_acknowledged_is_lost(workspace, kills):
+    chance = random.Random(20261121)
+    acknowledged, interrupted = [], None
+    started = time.monotonic()
+    for number in range(kills):
+        done, interrupted = run_and_kill(workspace, number, interrupted, chance.uniform(0.0, 0.6))
+        acknowledged += done
+        assert time.monotonic() - started < 400
+    assert {act["kind"] for act, _ in acknowledged} == {"register", "grant", "mark", "anchor"}
+    with open_office(workspace, PASSPHRASE) as office:
+        check_office(office)  # log and ledger agree
+        with office.store.transaction() as transaction:
+            for act, result in acknowledged:
+                confirm(office, transaction, act["kind"], result)
+        grants = [result["grant"] for act, result in acknowledged if act["kind"] == "grant"]
+        assert len(set(grants)) == len(grants)  # no act was done for two commands
+
+
+def confirm(office, transaction, kind, result):
+    if kind == "register":
+        body = transaction.get("title", str(result["title"]))
+        assert office.ledger.title(body["id"]).weights_root.hex() == body["weights_root"].removeprefix("sha256:")
+    elif kind == "grant":
+        assert transaction.get("grant", str(result["grant"])) is not None
+        assert office.ledger.grant(result["grant"]) is not None
+    elif kind == "mark":
+        assert show_digest(content_digest(Path(result["path"]))) == result["content"]
+        assert transaction.find("output", result["content"])
+    else:
+        assert transaction.get("anchor", str(result["size"])) is not None
