@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -114,6 +115,17 @@ def fresh_world(populated: Path, tmp_path: Path) -> Iterator[Callable[[], World]
     yield make
     for world in opened:
         world.ledger.close()
+
+
+@pytest.fixture(scope="module")
+def shared(populated: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[World, Iterator[int]]]:
+    """A world with one title that a module's examples share, and serial numbers for their marks."""
+    path, clock = tmp_path_factory.mktemp("shared") / "ledger.sqlite", TurnableClock()
+    shutil.copy(populated, path)
+    world = World(Ledger.open(path, clock=clock), clock)
+    world.title()
+    yield world, itertools.count()
+    world.ledger.close()
 
 
 @pytest.fixture

@@ -17,7 +17,8 @@ MODEL = Path(__file__).parents[2] / "examples" / "fashion-mnist"
 
 @pytest.fixture(scope="module")
 def record() -> dict[str, Any]:
-    return json.loads((MODEL / "training.json").read_text())
+    loaded: dict[str, Any] = json.loads((MODEL / "training.json").read_text())
+    return loaded
 
 
 def test_it_is_a_diffusers_layout_of_safetensors_under_eight_megabytes(record: dict[str, Any]) -> None:

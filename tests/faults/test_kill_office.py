@@ -44,7 +44,7 @@ def workspace(tmp_path):
 
 
 def run_and_kill(workspace, seed, unfinished, delay):
-    """Start a worker, kill it ``delay`` seconds after it is ready; return the acts it acknowledged and the one it did not."""
+    """Kill a worker ``delay`` seconds after it is ready; return the acts it acknowledged and the one it did not."""
     process = subprocess.Popen(
         [sys.executable, str(WORKER), str(workspace), str(seed)],
         stdin=subprocess.PIPE,

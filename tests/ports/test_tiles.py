@@ -141,3 +141,16 @@ def test_fsck_finds_every_damage(opened: Open, damage: str) -> None:
         if damage == "missing tile":
             with pytest.raises(StorageError, match="0/1 is damaged"):
                 log.prove_inclusion(tiles, 300, 700)
+
+
+def test_nothing_is_appended_to_a_damaged_bundle_or_tile(opened: Open) -> None:
+    with opened() as tiles:
+        log.append(tiles, entries(10))
+        bundle, tile = tiles.read_bundle(0), tiles.read_tile(0, 0)
+        tiles.write_bundles([(0, log.join_bundle(entries(9)))])
+        with pytest.raises(StorageError, match="bundle 0 is damaged"):
+            log.append(tiles, [b"new"])
+        tiles.write_bundles([(0, bundle)])
+        tiles.write_tiles([(0, 0, tile[:-32])])
+        with pytest.raises(StorageError, match="tile 0/0 is damaged"):
+            log.append(tiles, [b"new"])

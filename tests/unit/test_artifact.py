@@ -252,6 +252,10 @@ def plant_bad_header(directory: Path) -> None:
     (directory / "unet" / "x.safetensors").write_bytes(struct.pack("<Q", 2**40) + b"{}")
 
 
+def plant_control_link(directory: Path) -> None:
+    (directory / "\x1b[2J").symlink_to("/etc/passwd")
+
+
 def plant_bad_index(directory: Path) -> None:
     (directory / "model.safetensors.index.json").write_text("[]")
 
@@ -275,6 +279,7 @@ def plant_bad_index(directory: Path) -> None:
         (plant_backslash, "not a portable relative path"),
         (plant_depth, "nested deeper than"),
         (plant_bad_header, "unet/x.safetensors: the safetensors header is truncated"),
+        (plant_control_link, "control or formatting"),
         (plant_bad_index, "is not an index of shards"),
     ],
     ids=lambda value: value.__name__.removeprefix("plant_") if callable(value) else "",
@@ -317,7 +322,7 @@ def test_directories_that_are_no_models(tmp_path: Path) -> None:
 def test_an_interrupted_download_is_noticed(tmp_path: Path) -> None:
     index = {"a.weight": "model-1.safetensors", "b.weight": "model-2.safetensors"}
     directory = write_shards(tmp_path / "m", {"model-1.safetensors": WEIGHTS}, index)
-    with pytest.raises(InputError, match=r"names the tensor b.weight in model-2"):
+    with pytest.raises(InputError, match=r"names the tensor 'b.weight' in 'model-2"):
         survey(directory)
 
 

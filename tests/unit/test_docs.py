@@ -97,3 +97,11 @@ def test_the_index_lists_every_decision_record() -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
 def test_the_links_of_a_page_lead_somewhere(page: Path) -> None:
     assert list(broken_links(page)) == []
+
+
+def test_every_make_target_in_the_documents_exists() -> None:
+    targets = set(re.findall(r"^([a-z-]+):.*## ", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    pages = [*PAGES, ROOT / ".ci" / "run"]
+    named = {name for page in pages for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)}
+    assert {"install", "demo", "test", "test-slow", "check", "bench", "contracts"} <= targets
+    assert named <= targets

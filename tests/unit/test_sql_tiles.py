@@ -1,5 +1,6 @@
 """The SQL log and its export: transactions, both dialects, the files of the C2SP layout."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -7,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 
 from countermark.adapters import tiles as adapter
+from countermark.adapters.store import SqlStore
 from countermark.core.keys import Secret, SigningKey
 from countermark.errors import InputError, StorageError, VerificationError
 from countermark.evidence import log
@@ -150,3 +152,22 @@ def test_a_changed_file_is_found(engine, tmp_path: Path) -> None:
 def test_a_directory_without_a_checkpoint_is_no_log(tmp_path: Path) -> None:
     with pytest.raises(StorageError):
         adapter.DirectoryTiles(tmp_path)
+
+
+def test_two_writers_take_turns(tmp_path: Path) -> None:
+    store = SqlStore(tmp_path / "store.db")
+
+    def write(name: str) -> list[int]:
+        places = []
+        for number in range(20):
+            with store.transaction() as transaction:
+                places.append(log.append(transaction.tiles, [f"{name} {number}".encode()] * 20).first)
+        return places
+
+    with ThreadPoolExecutor(2) as pool:
+        first, second = pool.map(write, ["first", "second"])
+    assert sorted(first + second) == list(range(0, 800, 20))
+    with store.transaction() as transaction:
+        assert log.fsck(transaction.tiles).size == 800
+        assert all(log.entry(transaction.tiles, place) == b"first %d" % n for n, place in enumerate(first))
+    store.close()

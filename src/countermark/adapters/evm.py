@@ -26,6 +26,7 @@ from eth.db.backends.base import BaseDB
 from eth.exceptions import HeaderNotFound, Revert, TransactionNotFound
 from eth.vm.forks.cancun import CancunVM
 from eth.vm.spoof import SpoofTransaction
+from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 from trie import HexaryTrie
 
@@ -155,7 +156,7 @@ class EmbeddedEngine:
                 if self.locate(transaction.hash) is None:
                     header = self._next_header(chain, chain.get_canonical_head())
                     self._chain_class(AtomicDB(self._db), header).mine_all([transaction])
-            except (ValidationError, rlp.exceptions.RLPException, AssertionError) as error:
+            except (ValidationError, BadSignature, rlp.exceptions.RLPException, AssertionError) as error:
                 raise LedgerError("the ledger refused the transaction: {reason}", reason=error) from error
 
     def close(self) -> None:

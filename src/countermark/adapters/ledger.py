@@ -25,6 +25,7 @@ from countermark.adapters.records import (
     MemberRecord,
     OfferRecord,
     Receipt,
+    Role,
     TitleRecord,
 )
 from countermark.adapters.rpc import EngineProvider
@@ -245,8 +246,12 @@ class Ledger:
 
     def member(self, address: str) -> MemberRecord | None:
         """Return an account's record, suspended and expired ones included, or None for a stranger."""
-        record = self._read("Members", "memberOf", Web3.to_checksum_address(address))
-        return MemberRecord(address, *record) if record[2] else None
+        organization, key, roles, *rest = self._read("Members", "memberOf", Web3.to_checksum_address(address))
+        return MemberRecord(address, organization, key, Role(roles), *rest) if roles else None
+
+    def has_role(self, address: str, roles: Role) -> bool:
+        """Whether an account holds every one of the roles now: admitted, not suspended, not past its time."""
+        return bool(self._read("Members", "hasRole", Web3.to_checksum_address(address), int(roles)))
 
     def events(self, name: str | None = None, *, from_block: int = 0) -> list[Event]:
         """Return our contracts' events in order, of one name or of all, from a block on."""
@@ -303,7 +308,7 @@ class Ledger:
         try:
             with guarded():
                 sent: Any = self.web3.eth.get_transaction(_hash(transaction_hash))
-                call = {name: sent[name] for name in ("from", "to", "value", "gas")} | {"data": sent["input"]}
+                call: Any = {name: sent[name] for name in ("from", "to", "value", "gas")} | {"data": sent["input"]}
                 self.web3.eth.call(call, sent["blockNumber"] - 1)
         except CountermarkError as error:
             return final if isinstance(error, AdapterError) else error

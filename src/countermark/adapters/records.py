@@ -121,6 +121,6 @@ class MemberRecord:
     address: str
     organization_digest: bytes
     signing_key_digest: bytes
-    roles: int
+    roles: Role
     valid_until: int
     suspended: bool

@@ -7,12 +7,15 @@ from functools import lru_cache
 from typing import Any
 
 from eth_account import Account
+from eth_keys.exceptions import BadSignature
+from eth_utils.exceptions import ValidationError
+from rlp.exceptions import RLPException
 
 from countermark.adapters.engine import Block
 from countermark.core.events import checksum_address
 from countermark.core.rlp import Item, decode, decode_bytes, decode_int, decode_list, encode, encode_int, keccak256
 from countermark.core.trie import RawReceipt, read_receipt
-from countermark.errors import LedgerError
+from countermark.errors import InputError
 
 Json = dict[str, Any]
 
@@ -107,9 +110,13 @@ def _receipt_bloom(encoded: bytes) -> bytes:
 
 @lru_cache(maxsize=1024)
 def show_transaction(raw: bytes) -> Json:
-    """Return a dynamic-fee transaction (EIP-1559) as JSON-RPC shows it; recovering the sender takes milliseconds."""
+    """Return a dynamic-fee transaction (EIP-1559) as JSON-RPC shows it.
+
+    Raises:
+        InputError: not one, or not signed.
+    """
     if raw[:1] != b"\x02":
-        raise LedgerError("only transactions of type 2 are taken")
+        raise InputError("only transactions of type 2 are taken")
     fields = decode_list(decode(raw[1:]), least=12, most=12)
     names = ("chainId", "nonce", "maxPriorityFeePerGas", "maxFeePerGas", "gas", "to", "value", "input", "accessList")
     kinds = (int, int, int, int, int, bytes, int, bytes, list)
@@ -122,12 +129,24 @@ def show_transaction(raw: bytes) -> Json:
         | {
             "type": "0x2",
             "hash": show_data(keccak256(raw)),
-            "from": Account.recover_transaction(raw),
+            "from": recover_sender(raw),
             "to": checksum_address(to) if to else None,
             "gasPrice": shown["maxFeePerGas"],
             "yParity": signature["v"],
         }
     )
+
+
+def recover_sender(raw: bytes) -> str:
+    """Return the checksummed address that signed a transaction; takes milliseconds.
+
+    Raises:
+        InputError: not a signed transaction.
+    """
+    try:
+        return str(Account.recover_transaction(raw))
+    except (ValueError, TypeError, ValidationError, RLPException, BadSignature) as error:
+        raise InputError("not a signed transaction: {reason}", reason=error) from error
 
 
 def _created(sent: Json) -> str:

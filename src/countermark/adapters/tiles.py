@@ -20,8 +20,10 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from countermark.core.merkle import HASH_BYTES
 from countermark.errors import InputError, StorageError, WorkspaceBusy
-from countermark.evidence.checkpoint import read_unverified
+from countermark.evidence.checkpoint import MAX_CHECKPOINT_BYTES, read_unverified
 from countermark.evidence.log import (
+    MAX_ENTRY_BYTES,
+    TILE_HEIGHT,
     TILE_WIDTH,
     Bundle,
     Head,
@@ -33,6 +35,7 @@ from countermark.evidence.log import (
 )
 
 _HEAD_ID = 1
+_MAX_BUNDLE_BYTES = TILE_WIDTH * (2 + MAX_ENTRY_BYTES)
 
 
 @dataclass(frozen=True, slots=True)
@@ -179,7 +182,7 @@ class DirectoryTiles:
         """
         self._directory = directory
         with _as_storage_error():
-            text = (directory / "checkpoint").read_bytes().decode("utf-8", "replace")
+            text = _read(directory / "checkpoint", MAX_CHECKPOINT_BYTES).decode("utf-8", "replace")
         self._size = read_unverified(text).size
 
     def head(self) -> Head:
@@ -188,18 +191,18 @@ class DirectoryTiles:
 
     def read_tile(self, level: int, index: int) -> bytes:
         """Return the tile's hashes, or nothing."""
-        return self._read(str(level), index, (self._size >> 8 * level) - index * TILE_WIDTH)
+        return self._tile(str(level), index, (self._size >> TILE_HEIGHT * level) - index * TILE_WIDTH)
 
     def read_bundle(self, index: int) -> bytes:
         """Return the bundle's entries, or nothing."""
-        return self._read("entries", index, self._size - index * TILE_WIDTH)
+        return self._tile("entries", index, self._size - index * TILE_WIDTH)
 
-    def _read(self, level: str, index: int, left: int) -> bytes:
+    def _tile(self, level: str, index: int, left: int) -> bytes:
         if left <= 0:
             return b""
         path = self._directory / tile_path(level, index, min(left, TILE_WIDTH))
         with _as_storage_error():
-            return path.read_bytes() if path.exists() else b""
+            return _read(path, _MAX_BUNDLE_BYTES) if path.exists() else b""
 
 
 def export_tiles(tiles: TileReader, checkpoint: str, directory: Path) -> int:
@@ -240,6 +243,12 @@ def _export_tile(tiles: TileReader, tile: tuple[int, int, int], directory: Path)
         _write(path, tiles.read_tile(level, index)[: width * HASH_BYTES])
         written += 1
     return written
+
+
+def _read(path: Path, limit: int) -> bytes:
+    """Read at most a byte more than ``limit``: a stranger's file, which is then known to be too long."""
+    with path.open("rb") as file:
+        return file.read(limit + 1)
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -12,7 +12,7 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception
 
 from countermark.adapters.contracts import CONTRACTS, artefact, refusal
-from countermark.adapters.rpc_shapes import contract_address
+from countermark.adapters.rpc_shapes import contract_address, recover_sender
 from countermark.core.keys import Secret
 from countermark.core.rlp import decode, decode_int, decode_list
 from countermark.errors import InputError, LedgerError, NotFoundError
@@ -51,11 +51,8 @@ def read_turn(raw: bytes) -> tuple[str, int]:
     Raises:
         InputError: it is not one.
     """
-    try:
-        nonce = decode_int(decode_list(decode(raw[1:]), least=12, most=12)[1])
-        return str(Account.recover_transaction(raw)), nonce
-    except (ValueError, TypeError, ValidationError) as error:
-        raise InputError("not a signed transaction of type 2") from error
+    nonce = decode_int(decode_list(decode(raw[1:]), least=12, most=12)[1])
+    return recover_sender(raw), nonce
 
 
 def addresses_of(treasury: bytes) -> dict[str, str]:

@@ -31,7 +31,6 @@ _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle",
 _SNIFF_BYTES = 4096
 _CONFIG_LIMIT = 64 * 2**20
 _NUMPY_OBJECTS = re.compile(rb"'descr':[^}]*?['\"][|<>=]?O")
-_CONVERT = "Convert it to safetensors, or move it out of the directory."
 
 _Identity = tuple[int, int, int, int]
 
@@ -83,7 +82,7 @@ def survey(directory: Path) -> ModelFiles:
         raise InputError("cannot read the directory {path}: {reason}", path=directory, reason=error) from error
     if not root.name or not is_plain(root.name):
         raise InputError("the directory's name cannot name a model", hint="Rename it.")
-    _check_names(files)
+    _check_case(files)
     _check_content(files)
     return ModelFiles(root, root.name, _layout(files), files)
 
@@ -123,6 +122,7 @@ def check_unchanged(file: SourceFile, stream: BinaryIO) -> None:
 def _walk(root: Path) -> Iterator[SourceFile]:
     count = total = 0
     for path, entry in _entries(root, root, 0):
+        check_path(path)  # before anything else can print it
         file = _source(root, path, entry)
         count, total = count + 1, total + file.size
         if count > MAX_FILES or total > MAX_TOTAL_BYTES:
@@ -166,10 +166,9 @@ def _identity(status: os.stat_result) -> _Identity:
     return status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
 
 
-def _check_names(files: tuple[SourceFile, ...]) -> None:
+def _check_case(files: tuple[SourceFile, ...]) -> None:
     spelled: dict[str, str] = {}
     for path in (PurePosixPath(file.path) for file in files):
-        check_path(str(path))
         for part in (path, *list(path.parents)[:-1]):
             if spelled.setdefault(str(part).casefold(), str(part)) != str(part):
                 raise HostileFile("{path} differs from another name only in case", path=str(part))
@@ -229,9 +228,17 @@ def _refuse_code(file: SourceFile) -> None:
     with open_source(file) as stream:
         start = stream.read(_SNIFF_BYTES)
     if PurePosixPath(file.path).suffix.lower() in _PICKLE_SUFFIXES or _is_pickle(start):
-        raise HostileFile("{path} is a pickle, which runs code when it is loaded", hint=_CONVERT, path=file.path)
+        raise HostileFile(
+            "{path} is a pickle, which runs code when it is loaded",
+            hint="Convert it to safetensors, or move it out of the directory.",
+            path=file.path,
+        )
     if start.startswith((b"PK\3\4", b"PK\5\6")):
-        raise HostileFile("{path} is a zip archive, which may hold a pickle", hint=_CONVERT, path=file.path)
+        raise HostileFile(
+            "{path} is a zip archive, which may hold a pickle",
+            hint="Unpack it; convert weights to safetensors.",
+            path=file.path,
+        )
 
 
 def _is_pickle(start: bytes) -> bool:
@@ -253,8 +260,8 @@ def _check_index(file: SourceFile, headers: Mapping[str, Header]) -> None:
                 "{path} names the tensor {tensor} in {shard}, which does not hold it",
                 hint="Complete the download, or remove the index.",
                 path=file.path,
-                tensor=tensor[:200],
-                shard=shard[:200],
+                tensor=ascii(tensor)[:200],
+                shard=ascii(shard)[:200],
             )
 
 

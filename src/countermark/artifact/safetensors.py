@@ -11,6 +11,7 @@ Laws:
 from __future__ import annotations
 
 import math
+import re
 import unicodedata
 from dataclasses import dataclass
 from typing import Any, BinaryIO
@@ -25,6 +26,7 @@ MAX_NAME_CHARACTERS = 1024
 _FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Zl", "Zp"})
 _MAX_INTEGER = 2**53 - 1  # exact in canonical JSON
 _PREFIX_BYTES = 8
+_STRING = re.compile(rb'"(?:[^"\\]|\\.)*"')
 
 DTYPE_BITS = {
     **dict.fromkeys(["F4"], 4),
@@ -90,7 +92,7 @@ def check_tensor(
     if not isinstance(name, str) or len(name) > MAX_NAME_CHARACTERS or not is_plain(name):
         raise HostileFile("a tensor's name is too long or holds control characters: {name}", name=ascii(name)[:80])
     if not isinstance(dtype, str) or dtype not in DTYPE_BITS:
-        raise HostileFile("tensor {name}: unknown dtype {dtype}", name=name, dtype=str(dtype)[:40])
+        raise HostileFile("tensor {name}: unknown dtype {dtype}", name=name, dtype=ascii(dtype)[:40])
     if not isinstance(shape, list) or len(shape) > MAX_RANK or not all(map(is_count, shape)):
         raise HostileFile("tensor {name}: not a shape", name=name)
     if math.prod(max(extent, 1) for extent in shape) > _MAX_INTEGER:
@@ -102,6 +104,8 @@ def check_tensor(
 
 def is_plain(text: str) -> bool:
     """Whether a name can be shown and compared: no control, formatting, surrogate or private characters."""
+    if text.isascii():
+        return text.isprintable()
     return not {unicodedata.category(character) for character in text} & _FORBIDDEN_CATEGORIES
 
 
@@ -113,6 +117,8 @@ def is_count(value: object) -> bool:
 def _parse(text: bytes) -> dict[str, Any]:
     if not text.startswith(b"{"):
         raise HostileFile("the safetensors header does not begin with a brace")
+    if b"-0" in text and b"-0" in _STRING.sub(b"", text):  # an integer to Python, a float to the package
+        raise HostileFile("the safetensors header holds a negative zero")
     try:
         header = parse_json(text, limit=HEADER_LIMIT)
     except InputError as error:

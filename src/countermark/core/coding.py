@@ -26,6 +26,8 @@ RATE = 4
 SYMBOLS = WORD_BITS * RATE
 MEMORY = 8
 GENERATORS = (0o463, 0o535, 0o733, 0o745)
+# Half the least distance between code words, which tail-biting leaves at the free distance of 24, rounded down below.
+CORRECTABLE = 11
 _STATES = 2**MEMORY
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice, pairwise
+from itertools import count, islice
 from typing import Protocol
 
 from countermark.core.merkle import (
@@ -268,19 +268,23 @@ def _grow_tiles(cache: _Cache, first: int, hashes: list[bytes], level: int = 0) 
 
 def _grow_bundles(tiles: TileReader, first: int, new: Sequence[bytes]) -> list[Bundle]:
     index, width = divmod(first, TILE_WIDTH)
-    cuts = [0, *range(TILE_WIDTH - width, len(new), TILE_WIDTH), len(new)]
-    parts = [join_bundle(new[start:stop]) for start, stop in pairwise(cuts)]
-    parts[0] = (tiles.read_bundle(index) if width else b"") + parts[0]
-    return list(enumerate(parts, index))
+    items = [*(_bundle(tiles, index, width) if width else []), *new]
+    starts = range(0, len(items), TILE_WIDTH)
+    return [(index + number, join_bundle(items[at : at + TILE_WIDTH])) for number, at in enumerate(starts)]
 
 
 def _entries(tiles: TileReader, start: int, stop: int) -> Iterator[bytes]:
     for index in range(start // TILE_WIDTH, _tile_count(stop)):
         first = index * TILE_WIDTH
-        wanted = split_bundle(tiles.read_bundle(index))[max(0, start - first) : stop - first]
-        if len(wanted) != min(stop, first + TILE_WIDTH) - max(start, first):
-            raise StorageError("log bundle {index} is damaged", index=index)
-        yield from wanted
+        yield from _bundle(tiles, index, min(stop - first, TILE_WIDTH))[max(0, start - first) :]
+
+
+def _bundle(tiles: TileReader, index: int, width: int) -> list[bytes]:
+    """Return the first ``width`` entries of a bundle."""
+    found = split_bundle(tiles.read_bundle(index))[:width]
+    if len(found) < width:
+        raise StorageError("log bundle {index} is damaged", index=index)
+    return found
 
 
 def _checked_bundle(tiles: TileReader, index: int, size: int) -> list[bytes]:

@@ -60,7 +60,8 @@ def verify_timestamp(token: bytes, message: bytes, roots: Sequence[bytes]) -> da
     except TimestampInvalid:
         raise
     except Exception as error:  # the parser meets a stranger's bytes: whatever it trips over, the stamp is not valid
-        raise TimestampInvalid("the time stamp does not verify: {reason}", reason=error) from error
+        reason = str(error).partition(": ErrorStack")[0]
+        raise TimestampInvalid("the time stamp does not verify: {reason}", reason=reason) from error
 
 
 def _load(pem: bytes) -> Certificate:

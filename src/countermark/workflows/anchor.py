@@ -21,7 +21,7 @@ def anchor_log(office: Office) -> dict[str, Any]:
     with office.store.transaction() as transaction:
         size = transaction.tiles.head().size
         latest = transaction.get("anchor", str(size))
-    return latest or perform(office, "anchor", {"size": size}, lambda: _plan(office))
+    return perform(office, "anchor", {"size": size}, lambda: _plan(office), earlier=latest)
 
 
 def _plan(office: Office) -> Intent:

@@ -136,6 +136,8 @@ def accept(invitation: dict[str, Any], key: SigningKey, *, at: datetime) -> Enve
 def grant_license(office: Office, acceptance: Envelope) -> Grant:
     """Turn a signed acceptance into a grant on the ledger that carries the commitment to its mark identifier.
 
+    One acceptance gives one grant, however often it is handed in.
+
     Raises:
         SignatureInvalid: not signed by the invited licensee, or not the invitation that was made.
         RightsError: the ledger refuses (seats, suspended member).
@@ -144,14 +146,12 @@ def grant_license(office: Office, acceptance: Envelope) -> Grant:
     with office.store.transaction() as transaction:
         member = party(transaction, str(body.get("licensee")))
         body = open_document(acceptance, "acceptance", member.key)
-        invitation = load(transaction, "invitation", body.get("platform_commitment"))
         offer = Offer.from_json(load(transaction, "offer", body["offer"]))
         holder = party(transaction, Title.from_json(load(transaction, "title", offer.title)).holder)
-    nonce = invitation.pop("nonce")
-    if any(body.get(name) != value for name, value in invitation.items()):
-        raise SignatureInvalid("the acceptance does not match the invitation")
+        accepted_before = transaction.find("grant", f"acceptance:{envelope_digest(acceptance)}")
 
     def plan() -> Intent:
+        nonce = _invited(office, body)
         accepted = acceptance_digest(body)
         identifier = derive_identifier(bytes.fromhex(nonce), _nonce(body), accepted)
         salt = secrets.token_bytes(32)
@@ -173,7 +173,18 @@ def grant_license(office: Office, acceptance: Envelope) -> Grant:
             },
         }
 
-    return Grant.from_json(perform(office, "grant", {"acceptance": envelope_digest(acceptance)}, plan))
+    subject, earlier = {"acceptance": envelope_digest(acceptance)}, accepted_before[0] if accepted_before else None
+    return Grant.from_json(perform(office, "grant", subject, plan, earlier=earlier))
+
+
+def _invited(office: Office, body: dict[str, Any]) -> str:
+    """Return the platform's nonce behind the invitation that an acceptance answers."""
+    with office.store.transaction() as transaction:
+        invitation = load(transaction, "invitation", body.get("platform_commitment"))
+    nonce = str(invitation.pop("nonce"))
+    if any(body.get(name) != value for name, value in invitation.items()):
+        raise SignatureInvalid("the acceptance does not match the invitation")
+    return nonce
 
 
 def grant_to_held(office: Office, offer: int, licensee: str, *, starts: datetime | None = None) -> Grant:
@@ -211,10 +222,19 @@ def _record_grant(office: Office, transaction: Transaction, intent: Intent, rece
     )
     index = append(transaction, entry)
     grant = Grant(id=number, transaction=receipt.transaction_hash, log_index=index, **waiting).to_json()
-    transaction.put("grant", str(number), grant, index=(f"licensee:{waiting['licensee']}", f"offer:{waiting['offer']}"))
+    transaction.put("grant", str(number), grant, index=_grant_words(grant))
     _issue(transaction, [int(waiting["identifier"], 16)], f"grant:{number}", receipt, int(event["issuedTotal"]))
     transaction.delete("invitation", read_unverified(waiting["acceptance"])["platform_commitment"])
     return grant
+
+
+def _grant_words(grant: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a grant is found by."""
+    return (
+        f"licensee:{grant['licensee']}",
+        f"offer:{grant['offer']}",
+        f"acceptance:{envelope_digest(grant['acceptance'])}",
+    )
 
 
 def revoke_grant(office: Office, number: int, reason: str) -> Grant:
@@ -266,9 +286,7 @@ def _record_revocation(office: Office, transaction: Transaction, intent: Intent,
     )
     append(transaction, entry)
     grant |= {"revoked_at": moment, "revocation": receipt.transaction_hash}
-    transaction.put(
-        "grant", str(intent["grant"]), grant, index=(f"licensee:{grant['licensee']}", f"offer:{grant['offer']}")
-    )
+    transaction.put("grant", str(intent["grant"]), grant, index=_grant_words(grant))
     return grant
 
 

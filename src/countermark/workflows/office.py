@@ -195,7 +195,9 @@ def recorder(kind: str) -> Callable[[Recorder], Recorder]:
     return register
 
 
-def perform(office: Office, kind: str, subject: Any, plan: Callable[[], Intent]) -> dict[str, Any]:
+def perform(
+    office: Office, kind: str, subject: Any, plan: Callable[[], Intent], *, earlier: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """Do an act exactly once and return its result.
 
     Args:
@@ -209,6 +211,8 @@ def perform(office: Office, kind: str, subject: Any, plan: Callable[[], Intent])
     with office.store.transaction() as transaction:
         operation = transaction.get("operation", key)
     if operation is None:
+        if earlier is not None:
+            return earlier
         operation = {"key": key, "kind": kind, "intent": plan(), "result": None}
         with office.store.transaction() as transaction:
             transaction.put("operation", key, operation)

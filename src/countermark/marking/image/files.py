@@ -45,7 +45,6 @@ MAX_FILE_BYTES = 512 * 2**20
 MAX_PIXELS = 200_000_000
 _WEBP_QUALITY = 95  # the old quality is not stored in the file; at 95 the loss is far below the mark
 _SUFFIXES: Final = {"PNG": ".png", "JPEG": ".jpg", "WEBP": ".webp"}
-_TO_PNG = "Convert it to 8-bit RGB or greyscale PNG, JPEG or WebP first."
 
 Pixels = NDArray[np.uint8]
 
@@ -194,7 +193,11 @@ def _open(path: Path, data: bytes) -> ImageFile:
     elif data.startswith((b"II*\0", b"MM\0*")):
         image = TiffImagePlugin.TiffImageFile(stream)
     else:
-        raise UnsupportedImage("{path} is not a picture of a known format", hint=_TO_PNG, path=path)
+        raise UnsupportedImage(
+            "{path} is not a picture of a known format",
+            hint="Give a PNG, JPEG or WebP file; GIF, BMP and TIFF can be traced, not marked.",
+            path=path,
+        )
     if image.width * image.height > MAX_PIXELS:
         raise HostileFile("{path} has more than 200 million pixels", path=path)
     return image
@@ -215,8 +218,12 @@ def _check_supported(path: Path, kind: str, image: ImageFile, data: bytes) -> No
     elif image.mode not in ("RGB", "L"):
         problem = "mode " + image.mode
     if problem:
-        message = "{path}: pictures with this are not marked yet: {problem}"
-        raise UnsupportedImage(message, hint=_TO_PNG, path=path, problem=problem)
+        raise UnsupportedImage(
+            "{path}: not marked yet: {problem}",
+            hint="Convert it to 8-bit RGB or greyscale PNG, JPEG or WebP first.",
+            path=path,
+            problem=problem,
+        )
 
 
 def _jpeg_encoding(image: Any, data: bytes) -> dict[str, Any]:
@@ -254,7 +261,12 @@ def _flatten(path: Path, image: Image) -> Image:
     if image.mode.startswith("I;16"):
         return PIL.Image.fromarray((np.array(image).astype(np.uint16) >> 8).astype(np.uint8)).convert("RGB")
     if image.mode in ("I", "F"):
-        raise UnsupportedImage("{path}: mode {mode} has no fixed range", hint=_TO_PNG, path=path, mode=image.mode)
+        raise UnsupportedImage(
+            "{path}: mode {mode} has no fixed range",
+            hint="Convert it to 8 or 16 bits per channel first.",
+            path=path,
+            mode=image.mode,
+        )
     if "A" in image.mode or "a" in image.mode or "transparency" in image.info:
         layer = image.convert("RGBA")
         return PIL.Image.alpha_composite(PIL.Image.new("RGBA", layer.size, "white"), layer).convert("RGB")

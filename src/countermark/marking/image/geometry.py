@@ -27,14 +27,14 @@ _CELLS = 1024
 # Pictures are searched in blocks of at most this side: precision beyond that is left to the refinement.
 _BLOCK = 640
 # One strong line of the picture itself must not outvote the pilots.
-_CAP = 6.0
+_CAP = 4.0
 # Expectation of the logarithm of a unit exponential variable is minus Euler's constant.
 _EULER = 0.5772
 # The map's columns: first logarithm and step; and the shifts, in columns, that the scales amount to.
 _LOW = float(np.log(BAND[0] / SCALES[1]))
 _STEP = (float(np.log(BAND[1] / SCALES[0])) - _LOW) / _CELLS
 _SHIFTS = np.arange(int(-np.log(SCALES[1]) / _STEP), int(-np.log(SCALES[0]) / _STEP) + 1)
-_MIRROR = np.diag((-1.0, 1.0))
+_UNCHANGED = (np.eye(2), np.diag((-1.0, 1.0)))
 # Rotation, scale, aspect and shear: the directions of a climb.
 _MOVES = np.array([((0, -1), (1, 0)), ((1, 0), (0, 1)), ((1, 0), (0, -1)), ((0, 1), (1, 0))], dtype=np.float64)
 
@@ -80,18 +80,21 @@ class Spectrum:
 
 
 class Finder:
-    """The geometry search for one set of pilots; keeps what does not depend on the picture.
+    """The geometry search for one set of lines; keeps what does not depend on the picture.
 
     Args:
-        pilots: (n, 2) lattice frequencies in cycles per tile.
+        lines: (n, 2) lattice frequencies in cycles per tile.
+        weights: (n,) what the excess at each line counts: the power that the mark puts there.
     """
 
-    def __init__(self, pilots: Floats) -> None:
-        self._pilots = pilots
-        self._kernels = [np.conj(np.fft.rfft2(self._chart_pilots(m))) for m in (np.eye(2), _MIRROR)]
+    def __init__(self, lines: Floats, weights: Floats) -> None:
+        self._lines, self._weights = lines, weights
+        self._kernels = [np.conj(np.fft.rfft2(self._chart_lines(m))) for m in _UNCHANGED]
 
     def find(self, plane: Plane, *, starts: int, keep: int) -> tuple[list[Floats], Spectrum]:
         """Return the ``keep`` most likely matrices A, best first, and the spectrum of the whole plane.
+
+        The two matrices of a picture that was neither turned nor resized, mirrored or not, are added to them.
 
         Args:
             plane: levelled picture (H, W).
@@ -102,34 +105,35 @@ class Finder:
         found = [self._climb(coarse, start, 1.0 / len(coarse.floor)) for start in self._starts(coarse, starts)]
         found = sorted(found, key=lambda pair: -pair[0])[:keep]
         if max(plane.shape) <= _BLOCK:
-            return [matrix for _, matrix in found], coarse
+            return [*(matrix for _, matrix in found), *_UNCHANGED], coarse
         fine = Spectrum.of(plane, max(plane.shape))
-        return [self._climb(fine, matrix, 1.0 / len(fine.floor))[1] for _, matrix in found], fine
+        climbed = [self._climb(fine, matrix, 1.0 / len(fine.floor))[1] for _, matrix in found]
+        return [*climbed, *_UNCHANGED], fine
 
     def _starts(self, spectrum: Spectrum, count: int) -> list[Floats]:
         chart = np.append(spectrum.excess, np.float32(0.0))[_chart_places(len(spectrum.excess))]
         image = np.fft.rfft2(chart)
         matrices: list[Floats] = []
-        for kernel, mirror in zip(self._kernels, (np.eye(2), _MIRROR), strict=True):
+        for kernel, mirror in zip(self._kernels, _UNCHANGED, strict=True):
             scores = np.fft.irfft2(image * kernel, s=(_CELLS, _CELLS))[:, _SHIFTS % _CELLS]
             matrices += [_matrix(row, column) @ mirror for row, column in _peaks(scores, count)]
         return matrices
 
-    def _chart_pilots(self, mirror: Floats) -> Plane:
-        """Draw the pilots on the log-polar map, each shared by its four nearest cells."""
-        points = self._pilots @ mirror
+    def _chart_lines(self, mirror: Floats) -> Plane:
+        """Draw the lines on the log-polar map, each shared by its four nearest cells."""
+        points = self._lines @ mirror
         row = np.arctan2(points[:, 1], points[:, 0]) % np.pi * (_CELLS / np.pi)
         column = (np.log(np.hypot(points[:, 0], points[:, 1]) / TILE) - _LOW) / _STEP
         chart = np.zeros((_CELLS, _CELLS), dtype=np.float32)
         for rows, row_share in _shares(row):
             for columns, column_share in _shares(column):
-                np.add.at(chart, (rows, columns), row_share * column_share)
+                np.add.at(chart, (rows, columns), row_share * column_share * self._weights)
         return chart
 
     def _climb(self, spectrum: Spectrum, matrix: Floats, step: float) -> tuple[float, Floats]:
         """Climb on the summed excess at the pilots; ``step`` in cycles per pixel at the outer edge of the band."""
         best = self._score(spectrum, matrix[None])[0]
-        size = step * TILE / float(np.hypot(*self._pilots.T).max())
+        size = step * TILE / float(np.hypot(*self._lines.T).max())
         for _ in range(40):
             trials = matrix + size * np.concatenate((_MOVES, -_MOVES))
             scores = self._score(spectrum, trials)
@@ -143,8 +147,8 @@ class Finder:
         return float(best), matrix
 
     def _score(self, spectrum: Spectrum, matrices: Floats) -> Floats:
-        frequencies = np.einsum("mij,kj->mki", matrices, self._pilots) / TILE
-        return np.asarray(spectrum.excess_at(frequencies).sum(axis=1))
+        frequencies = np.einsum("mij,kj->mki", matrices, self._lines) / TILE
+        return np.asarray(spectrum.excess_at(frequencies) @ self._weights)
 
 
 @functools.lru_cache(maxsize=4)

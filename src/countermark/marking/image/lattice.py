@@ -52,7 +52,7 @@ DEFAULT_STRENGTH = 1.0
 # Larger pictures are read from a central window of this side.
 _WINDOW = 2048
 # Share of the tile's power that goes to the pilots.
-_PILOT_SHARE = 0.3
+_PILOT_SHARE = 0.36
 # Offsets tried along each side of the tile, candidate matrices tried, starts refined per orientation.
 _OFFSETS, _CANDIDATES, _STARTS = 256, 4, 4
 _WEIGHT_CAP = 4.0
@@ -132,7 +132,7 @@ class LatticeMark:
             return NotExamined("too-small", f"the picture has less than {MIN_SIDE // 2} pixels a side")
         plane = _levelled(luma(_window(image)))
         if self._finder is None:
-            self._finder = Finder(self._pattern.pilots)
+            self._finder = _finder(self._pattern)
         matrices, spectrum = self._finder.find(plane, starts=_STARTS, keep=_CANDIDATES)
         fits = [fit for matrix in matrices for fit in self._align(plane, spectrum, matrix)]
         best = max(fits, key=lambda fit: fit.score)
@@ -243,6 +243,13 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
         word=decode(lists["symbols"]),
         words_tried=1,
     )
+
+
+def _finder(pattern: Pattern) -> Finder:
+    lines = np.concatenate((pattern.pilots, pattern.carriers))
+    powers = np.full(len(lines), (1 - _PILOT_SHARE) / len(pattern.carriers))
+    powers[:PILOTS] = _PILOT_SHARE / PILOTS
+    return Finder(lines, powers / powers[0])
 
 
 def _numbers(observations: Mapping[str, Any], name: str, count: int) -> Floats:

@@ -20,7 +20,7 @@ from countermark.core.coding import SYMBOLS
 from countermark.core.keys import Secret, derive_key, keystream
 
 TILE = 128
-PILOTS = 128
+PILOTS = 96
 REPEATS = 6
 BAND = (0.05, 0.20)
 _CARRIERS = REPEATS * SYMBOLS // 2

@@ -1,0 +1,46 @@
+"""The laws that ``core.stats`` states."""
+
+import math
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from countermark.core.stats import binomial_tail, clopper_pearson, cosine_sum_tail, holm
+
+probabilities = st.floats(0.0, 1.0)
+
+
+@given(st.lists(st.floats(0.01, 100.0), min_size=1, max_size=30), probabilities, probabilities)
+def test_cosine_sum_tail_falls_and_is_a_probability(weights, a, b):
+    low, high = sorted((a * sum(weights), b * sum(weights)))
+    assert 0.0 <= cosine_sum_tail(weights, high) <= cosine_sum_tail(weights, low) * (1 + 1e-9) <= 1 + 1e-9
+
+
+@given(st.lists(st.floats(0.1, 10.0), min_size=1, max_size=30), st.floats(0.0, 1.0))
+def test_cosine_sum_tail_is_below_hoeffding(weights, share):
+    threshold = share * sum(weights)
+    hoeffding = math.exp(-(threshold**2) / (2 * math.fsum(w * w for w in weights)))
+    assert cosine_sum_tail(weights, threshold) <= hoeffding * (1 + 1e-6)
+
+
+@given(st.integers(1, 300), st.data())
+def test_clopper_pearson_contains_the_observed_rate(trials, data):
+    successes = data.draw(st.integers(0, trials))
+    low, high = clopper_pearson(successes, trials)
+    assert 0 <= low <= successes / trials <= high <= 1
+    # Its ends are where the tails reach the stated level: coverage by construction.
+    assert successes == 0 or math.isclose(binomial_tail(successes, trials, low), 0.025, rel_tol=1e-6)
+
+
+@given(st.integers(1, 200), st.floats(0.01, 0.99))
+def test_binomial_tail_falls_in_successes(trials, rate):
+    tails = [binomial_tail(k, trials, rate) for k in range(trials + 2)]
+    assert all(a >= b - 1e-12 for a, b in zip(tails, tails[1:], strict=False))
+
+
+@given(st.lists(probabilities, max_size=20))
+def test_holm_keeps_the_order_and_never_lowers(p_values):
+    adjusted = holm(p_values)
+    assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
+    for i, p in enumerate(p_values):
+        assert all(adjusted[i] <= adjusted[j] for j, q in enumerate(p_values) if p < q)
