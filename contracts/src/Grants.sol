@@ -2,7 +2,7 @@
 pragma solidity ^0.8.30;
 
 import {ERC721} from "@openzeppelin/contracts/token/ERC721/ERC721.sol";
-import {LICENSEE, REGISTRAR, Members} from "./Members.sol";
+import {LICENSEE, LICENSOR, REGISTRAR, Members} from "./Members.sol";
 import {ModelTitles} from "./ModelTitles.sol";
 
 /// @title Offers and grants: terms open to acceptance, and terms accepted by a licensee.
@@ -132,7 +132,6 @@ contract Grants is ERC721 {
         uint64 expiresAt
     ) external returns (uint256 grantId) {
         Offer storage terms = _open(offerId);
-        members.requireRole(licensee, LICENSEE);
         if (startsAt >= expiresAt || expiresAt <= block.timestamp) revert InvalidWindow();
         if (acceptanceDigest == 0) revert EmptyDigest();
         _commit(markCommitment, 1);
@@ -182,7 +181,8 @@ contract Grants is ERC721 {
         emit BatchCommitted(batchId, root, count, identifiersIssued);
     }
 
-    /// @notice Whether a grant was in force at a time: inside its window and before its revocation.
+    /// @notice Whether a grant was in force at a time: inside its window and before its revocation. Whether its holder
+    ///         is a member in force is another question: `Members.hasRole`.
     /// @param grantId The grant.
     /// @param time Unix time in seconds. About the future, the answer is as things stand.
     /// @return True if it was; false also for a grant that does not exist.
@@ -206,20 +206,22 @@ contract Grants is ERC721 {
         return _grants[grantId];
     }
 
-    function _update(address to, uint256 tokenId, address auth) internal override returns (address) {
-        if (_ownerOf(tokenId) != address(0)) _requireTransferable(to, tokenId);
-        return super._update(to, tokenId, auth);
+    function _update(address to, uint256 tokenId, address auth) internal override returns (address from) {
+        from = super._update(to, tokenId, auth);
+        members.requireRole(to, LICENSEE);
+        if (from != address(0)) _requireTransferable(from, tokenId);
     }
 
-    function _requireTransferable(address to, uint256 grantId) private view {
+    function _requireTransferable(address from, uint256 grantId) private view {
         Grant storage given = _grants[grantId];
+        members.requireRole(from, LICENSEE);
         if (!_offers[given.offerId].transferable) revert NotTransferable(grantId);
         if (given.revokedAt != 0 || block.timestamp >= given.expiresAt) revert GrantEnded(grantId);
-        members.requireRole(to, LICENSEE);
     }
 
     function _requireHolder(uint256 titleId) private view {
         if (titles.ownerOf(titleId) != msg.sender) revert NotTitleHolder(msg.sender, titleId);
+        members.requireRole(msg.sender, LICENSOR);
     }
 
     function _known(uint256 offerId) private view returns (Offer storage terms) {

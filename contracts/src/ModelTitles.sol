@@ -89,8 +89,10 @@ contract ModelTitles is ERC721 {
         return _titles[titleId];
     }
 
-    function _update(address to, uint256 tokenId, address auth) internal override returns (address) {
+    // Both sides are members in force: a suspended holder keeps its titles, but cannot move them out of reach.
+    function _update(address to, uint256 tokenId, address auth) internal override returns (address from) {
+        from = super._update(to, tokenId, auth);
         members.requireRole(to, LICENSOR);
-        return super._update(to, tokenId, auth);
+        if (from != address(0)) members.requireRole(from, LICENSOR);
     }
 }

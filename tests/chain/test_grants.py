@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import pytest
 
-from countermark.adapters.records import Role
 from countermark.errors import (
     ConflictError,
     GrantExpired,
@@ -174,4 +173,6 @@ def test_grants_stay_with_their_licensee_unless_the_offer_lets_them_go(world, ti
     assert world.ledger.grant(free).holder == other
     world.clock.turn(10)
     world.refused(GrantExpired, "GrantEnded", "licensee", "Grants.transferFrom", mine, other, ended)
-    world.admit("licensee", Role.LICENSEE)
+    last = world.grant(offer, "d")
+    world.do("office", "Members.suspend", mine)
+    world.refused(RightsError, "MissingRole", "licensee", "Grants.transferFrom", mine, other, last)

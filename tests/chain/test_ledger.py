@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 
 import pytest
 
 from countermark.adapters.contracts import CONTRACTS
+from countermark.adapters.evm import EmbeddedEngine
 from countermark.adapters.ledger import Ledger
 from countermark.core.keys import Secret
-from countermark.core.trie import verify_receipt
+from countermark.core.trie import read_header, verify_receipt
 from countermark.errors import (
     ConflictError,
     InputError,
@@ -122,6 +125,45 @@ def test_two_processes_may_share_the_file(tmp_path, populated, world):
         ledger.submit(ledger.prepare_call(OFFICE, "Grants", "commitBatch", (word(str(number)), 1)))
     assert one.identifiers_issued() == two.identifiers_issued() == 4
     one.close(), two.close()
+
+
+def test_writers_take_turns(tmp_path, populated, world):
+    path = tmp_path / "shared.sqlite"
+    shutil.copy(populated, path)
+
+    def write(name):
+        ledger = Ledger.open(path, clock=world.clock)
+        for number in range(6):
+            args = (world.address("office"), number % 2 == 0)
+            ledger.submit(ledger.prepare_call(world.secret(name), "Grants", "setApprovalForAll", args))
+        ledger.close()
+        return name
+
+    with ThreadPoolExecutor(3) as pool:
+        assert sorted(pool.map(write, ("owner", "licensee", "other"))) == ["licensee", "other", "owner"]
+    ledger = Ledger.open(path, clock=world.clock)
+    assert len(ledger.events("ApprovalForAll")) == 18
+    ledger.close()
+
+
+def test_the_same_transactions_at_the_same_times_give_the_same_blocks(tmp_path, world):
+    """Replayed into a new file by another engine; every header is equal, so state, receipts and gas are too."""
+    title = world.title()
+    world.clock.turn(5)
+    world.grant(world.offer(title), "a")
+    original = world.ledger.web3.provider._engine
+    blocks = [original.block(number) for number in range(original.height() + 1)]
+    moments = iter([read_header(block.header).timestamp for block in blocks])
+    replay = EmbeddedEngine.create(
+        tmp_path / "replay.sqlite",
+        chain_id=original.chain_id,
+        treasury=original.treasury,
+        clock=lambda: datetime.fromtimestamp(next(moments), UTC),
+    )
+    for block in blocks[1:]:
+        replay.send_raw(*block.transactions)
+    assert [replay.block(number) for number in range(replay.height() + 1)] == blocks
+    replay.close()
 
 
 def test_blocks_never_go_back_in_time(world):

@@ -67,3 +67,11 @@ def test_key_epochs_follow_each_other(world):
 def test_an_unknown_title_is_not_found(world):
     with pytest.raises(NotFoundError):
         world.ledger.title(1)
+
+
+def test_a_suspended_holder_keeps_its_title_but_cannot_use_it(world):
+    title, owner, other = world.title(), world.address("owner"), world.address("other")
+    world.do("office", "Members.suspend", owner)
+    world.refused(RightsError, "MissingRole", "owner", "ModelTitles.transferFrom", owner, other, title)
+    world.refused(RightsError, "MissingRole", "owner", "Grants.offer", title, word("t"), True, False, 0)
+    assert world.ledger.title(title).holder == owner

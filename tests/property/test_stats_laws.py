@@ -1,5 +1,6 @@
 """The laws that ``core.stats`` states."""
 
+import itertools
 import math
 
 from hypothesis import given
@@ -35,7 +36,7 @@ def test_clopper_pearson_contains_the_observed_rate(trials, data):
 @given(st.integers(1, 200), st.floats(0.01, 0.99))
 def test_binomial_tail_falls_in_successes(trials, rate):
     tails = [binomial_tail(k, trials, rate) for k in range(trials + 2)]
-    assert all(a >= b - 1e-12 for a, b in zip(tails, tails[1:], strict=False))
+    assert all(a >= b - 1e-12 for a, b in itertools.pairwise(tails))
 
 
 @given(st.lists(probabilities, max_size=20))

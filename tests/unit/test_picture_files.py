@@ -14,12 +14,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import skimage.data
 from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
+from countermark.core.keys import Secret
 from countermark.errors import HostileFile, InputError, StorageError, UnsupportedImage
+from countermark.marking import Detection
 from countermark.marking.image import files
 from countermark.marking.image.files import content_digest, read_image, read_pixels, write_image
+from countermark.marking.image.lattice import LatticeMark
 
 PROFILE = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
 XMP = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF/></x:xmpmeta>'
@@ -119,6 +123,19 @@ def test_orientation_turns_the_view_and_not_the_stored_pixels(tmp_path: Path, ki
         assert image.getexif()[0x0112] == orientation
         assert np.array_equal(seen, np.array(ImageOps.exif_transpose(image).convert("RGB")))
     assert seen.shape == ((64, 48, 3) if orientation > 4 else (48, 64, 3))
+
+
+@pytest.mark.parametrize(("quality", "orientation"), [(20, 1), (75, 5), (90, 6)])
+def test_a_mark_survives_its_own_file(tmp_path: Path, quality: int, orientation: int) -> None:
+    mark, word = LatticeMark(Secret(b"k" * 32)), 0x0123_4567_89AB_CDEF
+    photo = Image.fromarray(skimage.data.coffee()[:320, :400])
+    photo.save(tmp_path / "a", format="JPEG", quality=quality, exif=exif(orientation))
+    picture = read_image(tmp_path / "a")
+    write_image(picture, mark.embed(picture.pixels, word), tmp_path / "b")
+    for pixels in (read_image(tmp_path / "b").pixels, read_pixels(tmp_path / "b")):
+        found = mark.detect(pixels)
+        assert isinstance(found, Detection)
+        assert (found.significant(1e-9), found.word) == (True, word)
 
 
 def test_noise_at_top_quality_is_written(tmp_path: Path) -> None:

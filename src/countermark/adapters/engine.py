@@ -59,6 +59,9 @@ class Engine(Protocol):
     def height(self) -> int:
         """Return the number of the newest block."""
 
+    def header(self, number: int) -> bytes:
+        """Return a block's header as RLP."""
+
     def block(self, number: int) -> Block:
         """Return a block."""
 

@@ -61,6 +61,7 @@ class EmbeddedEngine:
             raise LedgerError("no ledger at {path}", path=path.name)
         self.chain_id, self.treasury = row
         self._chain_class = _chain_class(self.chain_id)
+        self._chaindb = self._chain_class.get_chaindb_class()(AtomicDB(self._db))
 
     @classmethod
     def create(cls, path: Path, *, chain_id: int, treasury: bytes, clock: Clock) -> EmbeddedEngine:
@@ -82,7 +83,11 @@ class EmbeddedEngine:
 
     def height(self) -> int:
         """Return the number of the newest block."""
-        return int(self._chain().get_canonical_head().block_number)
+        return int(self._chaindb.get_canonical_head().block_number)
+
+    def header(self, number: int) -> bytes:
+        """Return a block's header as RLP."""
+        return bytes(rlp.encode(self._header(number)))
 
     def block(self, number: int) -> Block:
         """Return a block."""
@@ -96,14 +101,14 @@ class EmbeddedEngine:
     def number_of(self, block_hash: bytes) -> int | None:
         """Return the height of a block, or None."""
         try:
-            return int(self._chain().get_block_header_by_hash(block_hash).block_number)
+            return int(self._chaindb.get_block_header_by_hash(block_hash).block_number)
         except HeaderNotFound:
             return None
 
     def locate(self, transaction_hash: bytes) -> tuple[int, int] | None:
         """Return block number and index of a mined transaction, or None."""
         try:
-            number, index = self._chain().chaindb.get_transaction_index(transaction_hash)
+            number, index = self._chaindb.get_transaction_index(transaction_hash)
         except TransactionNotFound:
             return None
         return int(number), int(index)
@@ -169,7 +174,7 @@ class EmbeddedEngine:
 
     def _header(self, number: int) -> Any:
         try:
-            return self._chain().get_canonical_block_header_by_number(number)
+            return self._chaindb.get_canonical_block_header_by_number(number)
         except HeaderNotFound as error:
             raise LedgerError("the ledger has no block {number}", number=number) from error
 

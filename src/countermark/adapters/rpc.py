@@ -11,7 +11,7 @@ from typing import Any
 from eth_bloom.bloom import BloomFilter
 from web3.providers.base import BaseProvider
 
-from countermark.adapters.engine import GAS_LIMIT, Account, Block, Engine, Message, Outcome
+from countermark.adapters.engine import GAS_LIMIT, Account, Engine, Message, Outcome
 from countermark.adapters.rpc_shapes import (
     Json,
     header_fields,
@@ -81,7 +81,7 @@ class EngineProvider(BaseProvider):
         return 0 if tag == "earliest" else int(tag, 16)
 
     def _base_fee(self) -> int:
-        return decode_int(header_fields(self._engine.block(self._engine.height()))[15])
+        return decode_int(header_fields(self._engine.header(self._engine.height()))[15])
 
     def _fee_history(self, count: Any, newest: Any, percentiles: Any = None) -> Json:
         number = self._number(newest)
@@ -145,9 +145,8 @@ class EngineProvider(BaseProvider):
         return [log for number in numbers for log in self._logs_of(number, wanted)]
 
     def _logs_of(self, number: int, wanted: _Filter) -> Iterator[Json]:
-        block = self._engine.block(number)
-        if block.receipts and wanted.may_match(block):
-            logs = (log for receipt in show_receipts(block) for log in receipt["logs"])
+        if wanted.may_match(self._engine.header(number)):
+            logs = (log for receipt in self._receipts(number) for log in receipt["logs"])
             yield from filter(wanted.matches, logs)
 
 
@@ -158,8 +157,8 @@ class _Filter:
         self._addresses = _alternatives(request.get("address"))
         self._topics = [_alternatives(topic) for topic in request.get("topics") or ()]
 
-    def may_match(self, block: Block) -> bool:
-        bloom = BloomFilter(int.from_bytes(decode_bytes(header_fields(block)[6], 256), "big"))
+    def may_match(self, header: bytes) -> bool:
+        bloom = BloomFilter(int.from_bytes(decode_bytes(header_fields(header)[6], 256), "big"))
         return all(
             not place or any(read_data(item) in bloom for item in place) for place in (self._addresses, *self._topics)
         )
@@ -193,4 +192,4 @@ def _message(request: Json) -> Message:
 
 def _alternatives(condition: Any) -> list[str]:
     items = condition if isinstance(condition, list | tuple) else [condition] if condition is not None else []
-    return [str(item).lower() for item in items]
+    return [show_data(read_data(item)) for item in items]

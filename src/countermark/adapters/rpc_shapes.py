@@ -47,7 +47,7 @@ HEADER_FIELDS = (
 
 def show_block(block: Block) -> Json:
     """Return a block, with its transactions as hashes."""
-    fields = header_fields(block)
+    fields = header_fields(block.header)
     return {name: _show(kind, field) for (name, kind), field in zip(HEADER_FIELDS, fields, strict=False)} | {
         "hash": show_data(keccak256(block.header)),
         "miner": checksum_address(decode_bytes(fields[2], 20)),
@@ -68,7 +68,7 @@ def show_transactions(block: Block) -> list[Json]:
 
 def show_receipts(block: Block) -> Iterator[Json]:
     """Yield a block's receipts with their logs, in order."""
-    place, base_fee = _place(block), decode_int(header_fields(block)[15])
+    place, base_fee = _place(block), decode_int(header_fields(block.header)[15])
     gas_before = log_index = 0
     for index, (raw, encoded) in enumerate(zip(block.transactions, block.receipts, strict=True)):
         receipt, sent = read_receipt(encoded), show_transaction(raw)
@@ -158,9 +158,9 @@ def contract_address(sender: bytes, nonce: int) -> str:
     return checksum_address(keccak256(encode([sender, encode_int(nonce)]))[12:])
 
 
-def header_fields(block: Block) -> list[Item]:
+def header_fields(header: bytes) -> list[Item]:
     """Return the header's RLP fields, from London's sixteen on."""
-    return decode_list(decode(block.header), least=16, most=len(HEADER_FIELDS))
+    return decode_list(decode(header), least=16, most=len(HEADER_FIELDS))
 
 
 def read_data(text: Any) -> bytes:
@@ -174,7 +174,10 @@ def show_data(value: bytes) -> str:
 
 
 def _place(block: Block) -> Json:
-    return {"blockHash": show_data(keccak256(block.header)), "blockNumber": hex(decode_int(header_fields(block)[8]))}
+    return {
+        "blockHash": show_data(keccak256(block.header)),
+        "blockNumber": hex(decode_int(header_fields(block.header)[8])),
+    }
 
 
 def _show(kind: type, field: Item) -> Any:

@@ -10,12 +10,12 @@ import os
 import re
 import stat
 import unicodedata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO
 
-from countermark.artifact.safetensors import Header, is_plain, read_header
+from countermark.artifact.safetensors import Header, TensorSpan, is_plain, read_header
 from countermark.core.canonical import parse_json
 from countermark.errors import HostileFile, InputError
 
@@ -190,26 +190,28 @@ def check_path(path: str) -> None:
 
 
 def _check_content(files: tuple[SourceFile, ...]) -> None:
-    headers = {file.path: _read_header(file) for file in files if file.is_safetensors}
+    tensors: dict[str, tuple[TensorSpan, ...]] = {}
     for file in files:
-        if not file.is_safetensors:
+        if file.is_safetensors:
+            tensors[file.path] = _read_tensors(file)
+        else:
             _refuse_code(file)
-    sizes = [span.end - span.begin for header in headers.values() for span in header.tensors]
-    if len(sizes) > MAX_TENSORS:
-        raise HostileFile("the model holds more than {limit} tensors", limit=MAX_TENSORS)
-    if not any(sizes):
+        if sum(map(len, tensors.values())) > MAX_TENSORS:
+            raise HostileFile("the model holds more than {limit} tensors", limit=MAX_TENSORS)
+    if not any(span.end > span.begin for spans in tensors.values() for span in spans):
         raise InputError(
             "the directory holds no tensors in safetensors files",
             hint="Give the directory that holds the model's *.safetensors files.",
         )
+    held = {path: {span.name for span in spans} for path, spans in tensors.items()}
     for file in files:
         if file.path.endswith(".safetensors.index.json"):
-            _check_index(file, headers)
+            _check_index(file, held)
 
 
-def _read_header(file: SourceFile) -> Header:
+def _read_tensors(file: SourceFile) -> tuple[TensorSpan, ...]:
     with open_source(file) as stream:
-        return read_named_header(file, stream)
+        return read_named_header(file, stream).tensors
 
 
 def read_named_header(file: SourceFile, stream: BinaryIO) -> Header:
@@ -247,13 +249,12 @@ def _is_pickle(start: bytes) -> bool:
     return protocol or (start.startswith(b"\x93NUMPY") and _NUMPY_OBJECTS.search(start) is not None)
 
 
-def _check_index(file: SourceFile, headers: Mapping[str, Header]) -> None:
+def _check_index(file: SourceFile, held: Mapping[str, Set[str]]) -> None:
     """An index promises tensors in shards beside it; a download that stopped half-way shows here."""
     index = _read_json(file)
     shards = index.get("weight_map") if isinstance(index, dict) else None
     if not isinstance(shards, dict) or not all(isinstance(shard, str) for shard in shards.values()):
         raise HostileFile("{path} is not an index of shards", path=file.path)
-    held = {path: {span.name for span in header.tensors} for path, header in headers.items()}
     for tensor, shard in shards.items():
         if tensor not in held.get(str(PurePosixPath(file.path).parent / shard), ()):
             raise InputError(

@@ -127,8 +127,12 @@ def _exponent(weights: NDArray[np.float64], threshold: float, s: float) -> float
 
 
 def _log_bessel(x: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return log I_0(x), or above 500, where I_0 nears the largest float, the upper bound x."""
-    return np.where(x < 500.0, np.log(np.i0(np.minimum(x, 500.0))), x)
+    """Return log I_0(x), or above 500, where I_0 nears the largest float, an upper bound on it.
+
+    The expansion of I_0 is exp(x) / sqrt(2 pi x) times 1 + 1/(8 x) + 9/(128 x^2) + ..., below exp(1/(4 x)) from 1 on.
+    """
+    small, large = np.minimum(x, 500.0), np.maximum(x, 500.0)
+    return np.where(x < 500.0, np.log(np.i0(small)), large - 0.5 * np.log(2 * np.pi * large) + 0.25 / large)
 
 
 def _binomial_term(k: int, trials: int, base: tuple[float, float, float]) -> float:

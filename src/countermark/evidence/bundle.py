@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import io
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -92,8 +93,10 @@ def unpack(data: bytes) -> Bundle:
             if len(set(names)) < len(names):
                 raise HostileFile("the bundle holds a member twice")
             _check(names)
+            if any(info.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED) for info in archive.infolist()):
+                raise HostileFile("the bundle uses an unusual compression")
             return Bundle({name: _read(archive, name) for name in names})
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
+    except (zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, EOFError, OSError, ValueError) as error:
         raise HostileFile("the bundle is not a readable zip file: {reason}", reason=error) from error
     except InputError as error:
         raise HostileFile(error.template, hint=error.hint_template, **error.params) from error

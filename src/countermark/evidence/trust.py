@@ -27,7 +27,10 @@ _MAX_KEYS = 64
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyPeriod:
-    """A key and the time it signs for: from ``start``, included, to ``end``, excluded; no end means until now."""
+    """A key and the time it signs for, from ``start`` to ``end``; no end means until now.
+
+    Both ends are included: times are whole seconds, and a second in which one key follows another belongs to both.
+    """
 
     key: str
     start: str
@@ -35,7 +38,7 @@ class KeyPeriod:
 
     def covers(self, moment: datetime) -> bool:
         """Whether the key was in office at a time."""
-        return read_time(self.start) <= moment and (self.end is None or moment < read_time(self.end))
+        return read_time(self.start) <= moment and (self.end is None or moment <= read_time(self.end))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

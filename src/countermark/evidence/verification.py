@@ -63,13 +63,15 @@ OnStep = Callable[[int, str, str], None]
 class Demand:
     """What a verifier brings and asks. Without ``trust`` or ``suspect`` the answer is never "verified" (rule 11).
 
-    ``suspect`` is the plain SHA-256 of the suspect's bytes as ``sha256:…``.
+    ``suspect`` is the plain SHA-256 of the suspect's bytes as ``sha256:…``; ``alpha`` is the largest p-value, after all
+    corrections, that the verifier takes for either null, whatever level the statement chose.
     """
 
     trust: Trust | None = None
     suspect: str | None = None
     case: str | None = None
     audience: str | None = None
+    alpha: float = 1e-6
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -230,17 +232,18 @@ def _history(check: _Check) -> str:
     known = {item.size: item.root for item in check.trust.checkpoints}
     if check.demand.trust is None or not known:
         check.caveats.append("log-history-not-checked")
-    for size, root in known.items():
-        if size > check.head.size:
-            continue
-        item = proven.get(size)
-        if item is None or item["root"] != root:
+    earlier = [size for size in known if size <= check.head.size]
+    for size in earlier:
+        if size in proven and proven[size]["root"] != known[size]:
             raise CheckpointInconsistent("the log shows another history at {size} entries", size=size)
-        proof = [bytes.fromhex(node) for node in item["proof"]]
-        verify_consistency(size, check.head.size, bytes.fromhex(root), check.head.root, proof)
+        if size in proven:
+            proof = [bytes.fromhex(node) for node in proven[size]["proof"]]
+            verify_consistency(size, check.head.size, bytes.fromhex(known[size]), check.head.root, proof)
+    if earlier and max(earlier) not in proven:
+        raise CheckpointInconsistent("no proof that the log extends the known one of {size} entries", size=max(earlier))
     if known and max(known) > check.head.size and check.head.size not in known:
         raise CheckpointInconsistent("the trusted log never had a checkpoint of {size} entries", size=check.head.size)
-    return f"consistent with {len(known)} known checkpoints"
+    return f"consistent with {len(proven.keys() & known.keys())} of {len(known)} known checkpoints"
 
 
 def _anchor(check: _Check) -> str:
@@ -389,9 +392,10 @@ def _presence(check: _Check) -> str:
     if tried < 1:
         raise PolicyUnmet("no key was tried")
     p_ours = min(1.0, tried * recompute(part["observations"]).p_value)
+    check.caveats.append("reading-not-repeated")
     _close(p_ours, check.statement["p_ours"]["value"], "p_ours")
-    if p_ours > check.statement["alpha"]:
-        raise PolicyUnmet("p_ours is {p}, above the level of the statement", p=p_ours)
+    if p_ours > check.demand.alpha:
+        raise PolicyUnmet("p_ours is {p}, above the level asked", p=p_ours)
     return f"p_ours = {p_ours:.3g}"
 
 
@@ -405,8 +409,8 @@ def _attribution(check: _Check) -> str:
         raise PolicyUnmet("fewer words are stated than the reading tried")
     p_innocent = innocent_p(issued, words)
     _close(p_innocent, check.statement["p_innocent"]["value"], "p_innocent")
-    if p_innocent > check.statement["alpha"]:
-        raise PolicyUnmet("p_innocent is {p}, above the level of the statement", p=p_innocent)
+    if p_innocent > check.demand.alpha:
+        raise PolicyUnmet("p_innocent is {p}, above the level asked", p=p_innocent)
     return f"p_innocent = {p_innocent:.3g} among {issued} identifiers"
 
 

@@ -21,7 +21,7 @@ from countermark.errors import InputError, require
 Pixels = NDArray[np.uint8]
 
 _NOISE_SEED = 20250101
-_STEP = re.compile(r"([a-z0-9]+)(?:\(([0-9.]+)\))?")
+_STEP = re.compile(r"([a-z0-9]+)(?:\((-?[0-9]+(?:\.[0-9]+)?)\))?")
 
 
 def apply(name: str, image: Pixels) -> Pixels:
@@ -68,7 +68,7 @@ def crop(image: Pixels, area: float) -> Pixels:
 
 def rotate(image: Pixels, degrees: float) -> Pixels:
     """Turn counterclockwise about the center, bicubic; the frame stays, corners turn black."""
-    return np.asarray(_picture(image).rotate(degrees, _pillow().Resampling.BICUBIC))
+    return np.asarray(_picture(image).rotate(_within(degrees, -360, 360), _pillow().Resampling.BICUBIC))
 
 
 def hflip(image: Pixels) -> Pixels:
@@ -112,7 +112,7 @@ def _parse(text: str) -> tuple[Callable[..., Pixels], list[float]]:
     if match is None or attack is None:
         raise InputError("no such attack: {name}", name=text, hint="Known are: {known}", known=", ".join(ATTACKS))
     wanted = attack.__code__.co_argcount - 1
-    if (match[2] is not None) != bool(wanted) or (match[2] or "0").count(".") > 1:
+    if (match[2] is not None) != bool(wanted):
         raise InputError("the attack {name} takes {count} numbers", name=match[1], count=wanted)
     return attack, [float(match[2])] if wanted else []
 

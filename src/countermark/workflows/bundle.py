@@ -219,8 +219,13 @@ def _seal(office: Office, proofs: dict[str, dict[str, Any]]) -> Envelope:
 
 
 def _history(transaction: Transaction, size: int) -> dict[str, Any]:
-    """Prove that this checkpoint extends every one that was anchored before, newest 256."""
-    anchors = [anchor for anchor in transaction.all("anchor") if anchor["size"] <= size][-MAX_CHECKPOINTS:]
+    """Prove that this checkpoint extends those anchored before: the newest 256, and 256 spread over the older ones.
+
+    A trust file names the newest checkpoint of its day, so one older than all of these needs a newer trust file.
+    """
+    anchors = [anchor for anchor in transaction.all("anchor") if anchor["size"] <= size]
+    older = anchors[:-MAX_CHECKPOINTS]
+    anchors = older[:: len(older) // MAX_CHECKPOINTS + 1] + anchors[-MAX_CHECKPOINTS:]
     return {
         "checkpoints": [
             {

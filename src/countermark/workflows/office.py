@@ -205,7 +205,8 @@ def perform(
         kind: which recorder ends it.
         subject: JSON value that names the act; a repeated command has the same subject.
         plan: makes the intent, with ``transaction`` as hex; it runs only where no unfinished act of this subject is
-        left.
+            left.
+        earlier: result of the same act where it was acknowledged before and must not be done again.
     """
     key = f"{kind}:{show_digest(document_digest('operation/1', subject))}"
     with office.store.transaction() as transaction:

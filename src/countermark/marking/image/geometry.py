@@ -1,11 +1,11 @@
 """Where the tile lies in a picture: the search over rotation, scale and mirroring, from magnitudes alone.
 
-In a rotated and resized picture the pilot k stands at the frequency ``A k / TILE`` for one 2x2 matrix ``A``. On a
+In a rotated and resized picture the line k stands at the frequency ``A k / TILE`` for one 2x2 matrix ``A``. On a
 log-polar map of the power spectrum, rotation and scale are shifts, so that one correlation by FFT scores all of them,
 and a second one all mirrored ones. The best cells are then refined to full affine matrices (unequal scales and shear
-included) by climbing on the power at the pilots.
+included) by climbing on the power at the lines.
 
-Only the pilots' *positions* and the spectrum's *magnitudes* enter here, never the pilots' phases: the null of the
+Only the lines' *positions* and the spectrum's *magnitudes* enter here, never the pilots' phases: the null of the
 detector (``lattice``) depends on it.
 """
 
@@ -41,10 +41,10 @@ _MOVES = np.array([((0, -1), (1, 0)), ((1, 0), (0, 1)), ((1, 0), (0, -1)), ((0, 
 
 @dataclass(frozen=True, slots=True)
 class Spectrum:
-    """Power of a levelled picture on the grid ``i / side`` cycles per pixel, in FFT order; both arrays (side, side).
+    """Power of a leveled picture on the grid ``i / side`` cycles per pixel, in FFT order; both arrays (side, side).
 
-    ``floor`` is the local mean power: what the picture itself contributes. ``excess`` is power over floor, capped, about
-    zero where nothing stands out.
+    ``floor`` is the local mean power: what the picture itself contributes. ``excess`` is power over floor, capped, and
+    about zero where nothing stands out.
     """
 
     floor: Plane
@@ -97,7 +97,7 @@ class Finder:
         The two matrices of a picture that was neither turned nor resized, mirrored or not, are added to them.
 
         Args:
-            plane: levelled picture (H, W).
+            plane: leveled picture (H, W).
             starts: cells of each log-polar map that are refined.
             keep: number of matrices to return, at most ``2 starts``.
         """

@@ -1,29 +1,30 @@
 """The lattice mark: 64 bits in any photograph, found again after resize, crop, rotation, mirroring and compression.
 
-**Writing.** One secret periodic tile (``pattern``) is added to the picture, its amplitude following local activity: more
+**Writing.** One secret periodic tile (``pattern``) is added to the picture, its amplitude following local detail: more
 where texture hides it, never less than a floor. The addition moves luma by the wanted amount with the smallest change
-of RGB. **Reading.** The levelled picture's spectrum shows the pilots as lines. Magnitudes give rotation, scale and
-mirroring (``geometry``); pilot phases give the offset of the tile; the remaining lattice frequencies, transformed at
-exactly the frequencies found and weighted by the noise around each, give the soft code symbols (``core.coding``).
+of RGB. **Reading.** In the spectrum of the leveled picture the tile shows as lines. Their magnitudes give rotation,
+scale and mirroring (``geometry``); the pilots' phases give the offset of the tile; the picture's transform at exactly
+the carriers' frequencies, weighted by the noise around each, gives the soft code symbols (``core.coding``).
 
 **The null** is "this picture does not depend on the key". Then the key's pilot phases are independent and uniform,
 whatever the picture. The statistic of a hypothesis (a matrix and an offset) is ``T = sum w_k cos(U_k)``, with U_k the
 observed phase of pilot k less the key's phase less the offset's ramp, and w_k the pilot's magnitude over its noise.
 
-1. Matrices and weights are functions of the picture and of the pilots' positions only. Positions and phases come from
-   independently derived keys. So, given picture and positions, both are fixed before the phases are drawn: choosing the
-   candidate matrices, however many were looked at, costs nothing.
-2. For a fixed hypothesis the U_k are independent and uniform: a uniform angle less anything independent of it. Each
-   pilot is one frequency of a conjugate pair, so none is counted twice. ``cosine_sum_tail`` bounds P(T >= t).
-3. Phases choose among candidate matrices, their half turns and the offsets of a finite grid. Every one of these is
+1. Matrices and weights are functions of the picture and of the positions of pilots and carriers. Positions and phases
+   come from independently derived keys. So, given picture and positions, the candidate matrices and the weights are
+   fixed before the phases are drawn, and choosing them, out of however many, costs nothing.
+2. For a fixed hypothesis the U_k are independent and uniform: each is a uniform angle less a constant. Each pilot is
+   one frequency of a conjugate pair, so none is counted twice. ``cosine_sum_tail`` bounds P(T >= t).
+3. Phases choose among the candidate matrices, their half turns and the offsets of a finite grid. Every one of these is
    counted in ``searched``, and the bound is multiplied by it. Refinement beyond the grid serves decoding alone.
 
-Independence of the phases holds as far as ChaCha20 is a pseudo-random function. The null says nothing about a mark
-copied onto a foreign picture, nor of pictures that somebody made with the key or by querying a detector.
+Independence of the phases holds as far as ChaCha20 and BLAKE2 are pseudo-random. The null says nothing about a mark
+copied onto a foreign picture, nor about pictures that somebody made with the key or by querying a detector.
 
 Laws:
-    ``recompute(detection.observations)`` equals the detection bit for bit, without key and picture;
-    ``detect`` never raises for a picture, marked or not, of at least ``MIN_SIDE`` pixels a side.
+    ``recompute(detection.observations)`` equals the detection, without key and picture, bit for bit on one machine and
+    up to the last bits of its exponential function on another;
+    ``detect`` returns for every picture of at least ``MIN_SIDE // 2`` pixels a side, marked or not.
 """
 
 from __future__ import annotations
@@ -56,6 +57,8 @@ _PILOT_SHARE = 0.36
 # Offsets tried along each side of the tile, candidate matrices tried, starts refined per orientation.
 _OFFSETS, _CANDIDATES, _STARTS = 256, 4, 4
 _WEIGHT_CAP = 4.0
+# Amplitude in levels at strength 1, and the detail that even the flattest part is credited with.
+_GAIN, _FLAT = 0.82, np.float32(1.5)
 _MAX_SEARCHED = 2**53
 _OBSERVED = {"cosines": PILOTS, "weights": PILOTS, "symbols": SYMBOLS}
 
@@ -130,7 +133,7 @@ class LatticeMark:
         _check_picture(image, colors=False)
         if min(image.shape[:2]) < MIN_SIDE // 2:
             return NotExamined("too-small", f"the picture has less than {MIN_SIDE // 2} pixels a side")
-        plane = _levelled(luma(_window(image)))
+        plane = _leveled(luma(_window(image)))
         if self._finder is None:
             self._finder = _finder(self._pattern)
         matrices, spectrum = self._finder.find(plane, starts=_STARTS, keep=_CANDIDATES)
@@ -232,7 +235,7 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
         raise InputError("the observations do not say how many hypotheses were searched")
     if (np.abs(cosines) > 1).any() or (weights < 0).any() or (weights > _WEIGHT_CAP).any():
         raise InputError("pilot observations are out of range")
-    # math.fsum and sequential products: the same bits on every machine, which a BLAS product does not promise.
+    # math.fsum rounds once, so that the order of a machine's additions does not matter.
     total = math.fsum(w * c for w, c in zip(weights.tolist(), cosines.tolist(), strict=True))
     spread = math.sqrt(math.fsum(w * w for w in weights.tolist()) / 2)
     return Recomputed(
@@ -271,23 +274,23 @@ def _window(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return image[top : top + _WINDOW, left : left + _WINDOW]
 
 
-def _levelled(plane: Plane) -> Plane:
-    """Take away the local mean and divide by local activity: textured and flat parts then count by their reliability."""
+def _leveled(plane: Plane) -> Plane:
+    """Take away the local mean and divide by local activity, so that parts count by their reliability."""
     rest = plane - box(plane, 6)
     return np.asarray(rest / (box(np.abs(rest), 8) + np.float32(2.0)))
 
 
 def _visibility(plane: Plane) -> Plane:
-    """Return the root-mean-square change of luma, in levels, that each pixel of a luma plane hides.
+    """Return the root-mean-square change of luma, in levels, that is put into each pixel of a luma plane.
 
-    The square root of the local mean of square roots of detail: a lone edge beside a flat area, around which a mark would
-    show, raises it less than even texture of the same power does.
+    It grows with the square root of local detail, from a floor in flat parts. Detail is the squared local mean of square
+    roots: a lone edge beside a flat area, around which a mark would show, raises it less than even texture does. Dark
+    parts get less, as screens show their steps more.
     """
-    detail = np.sqrt(np.abs(plane - box(plane, 3)))
-    return np.asarray(PRM["gain"] * (box(detail, 5) ** 2 + np.float32(PRM["floor"])) ** np.float32(PRM["gamma"]))
-
-
-PRM = dict(gain=0.75, gamma=0.5, floor=1.5)
+    mean = box(plane, 3)
+    detail = box(np.sqrt(np.abs(plane - mean)), 5) ** 2
+    light = np.float32(0.6) + np.float32(0.4) * np.minimum(mean / np.float32(50.0), 1.0)
+    return np.asarray(_GAIN * light * np.sqrt(detail + _FLAT), dtype=np.float32)
 
 
 def _describe(fit: _Fit) -> dict[str, float | bool]:

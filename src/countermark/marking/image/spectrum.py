@@ -1,4 +1,4 @@
-"""Pictures as the detector sees them: luma, levelled residual, spectrum at arbitrary frequencies."""
+"""Pictures as the detector sees them: luma, leveled residual, spectrum at arbitrary frequencies."""
 
 from __future__ import annotations
 

@@ -1,0 +1,171 @@
+"""``countermark trace``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from countermark.cli.session import Session, current
+from countermark.cli.shell import Command
+from countermark.cli.text import Row, card, plain, wrap
+
+if TYPE_CHECKING:
+    from countermark.workflows.trace import Trace
+
+_COLUMNS = 100
+#: Exit status of each verdict, the one that settles several files first.
+STATUS = {"attributed": 0, "not-attributable": 3, "not-examined": 3, "nothing-found": 1}
+
+
+@click.command(cls=Command)
+@click.argument("files", metavar="FILE...", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option("--alpha", type=float, default=1e-6, show_default=True, help="Level for both p-values, after correction.")
+@click.option("--use", "scope", metavar="SCOPE", help="The use that was made: infer, commercial, publish, ...")
+@click.option("--where", "territory", metavar="CC", help="Country of the use, two letters.")
+@click.option("--at", metavar="TIME", help="Time of the use; now by default.")
+def trace(files: tuple[Path, ...], alpha: float, scope: str | None, territory: str | None, at: str | None) -> int:
+    """Trace suspect pictures to the grant whose mark they carry.
+
+    Each file has one answer: attributed; found, but not attributable; nothing found; not examined.
+
+    Exit status: 0 if any file is attributed; else 3 if any could not be told (not attributable, not examined); else 1.
+    So 1 is a clear no for every file, and no unexamined file hides behind it.
+
+    \b
+    Example:
+      countermark trace suspect.jpg --use publish --where DE
+    """
+    from countermark.workflows.trace import Use, trace_files
+
+    session = current()
+    use = Use(scope=scope, territory=territory, at=at)
+    with session.office() as office:
+        traces = trace_files(office, list(files), alpha=alpha, use=use)
+    document = {"traces": [each.to_json() for each in traces]}
+    session.answer("traces", document, "\n\n".join(describe(session, each) for each in traces))
+    return status(traces)
+
+
+def status(traces: list[Trace]) -> int:
+    """Return the exit status of several traces: any yes is 0, else any doubt is 3, else 1."""
+    found = {STATUS[each.verdict] for each in traces}
+    return next(code for code in (0, 3, 1) if code in found)
+
+
+def describe(session: Session, trace: Trace) -> str:
+    """Return the answer about one file, for people."""
+    verdict = _verdicts(session)[trace.verdict]
+    reason = "" if trace.verdict == "attributed" else f": {_reasons(session).get(trace.reason, trace.reason)}"
+    parts = [f"{plain(trace.file)}: {verdict}{reason}", card(_rows(session, trace))]
+    if trace.verdict == "attributed":
+        parts += _warnings(session, trace)
+        parts.append("  " + session.tr("evidence: countermark bundle {trace} --out case.zip", trace=trace.id))
+    return "\n".join(parts)
+
+
+def _rows(session: Session, trace: Trace) -> list[Row]:
+    rows = [(session.tr("trace"), f"{trace.id}  ({trace.suspect})")]
+    if trace.verdict in ("attributed", "not-attributable"):
+        rows.append((session.tr("mark"), session.tr("found under title {title}, epoch {epoch}; {geometry}", title=trace.title, epoch=trace.epoch, geometry=_geometry(session, trace.geometry))))
+    if trace.p_ours is not None:
+        tried = trace.p_ours["corrected_for"]
+        corrected = session.tr("corrected for {geometries} geometries and {keys} keys", geometries=tried["geometries"], keys=tried["keys"])
+        rows.append(("p_ours", f"{_show_p(trace.p_ours['value'])}  {corrected}"))
+    if trace.p_innocent is not None:
+        tried = trace.p_innocent["corrected_for"]
+        corrected = session.tr("corrected for {identifiers} identifiers issued and {words} words tried", identifiers=tried["identifiers"], words=tried["words"])
+        rows.append(("p_innocent", f"{_show_p(trace.p_innocent['value'])}  {corrected}"))
+    rows.append((session.tr("level"), f"{trace.alpha:g}"))
+    if trace.verdict == "attributed":
+        rows += _attributed_rows(session, trace)
+    return rows
+
+
+def _attributed_rows(session: Session, trace: Trace) -> list[Row]:
+    rows = [
+        (session.tr("grant"), str(trace.grant)),
+        (session.tr("licensee"), f"{trace.licensee_name}  ({trace.licensee})"),
+    ]
+    if trace.coverage is not None:
+        rows.append((session.tr("coverage"), _coverage(session, trace.coverage)))
+    if trace.output is None:
+        rows.append((session.tr("output"), session.tr("no recorded output of this grant looks alike")))
+    else:
+        kind = session.tr("identical file") if trace.output["is_identical"] else session.tr("likeness {likeness}, a lead and not a statistic", likeness=trace.output["likeness"])
+        rows.append((session.tr("output"), session.tr("log entry {index} of {time}; {kind}", index=trace.output["log_index"], time=trace.output["time"], kind=kind)))
+    return rows
+
+
+def _warnings(session: Session, trace: Trace) -> list[str]:
+    warnings = [
+        session.tr(
+            "Neither p-value covers forgery (a mark copied onto foreign content) or a dishonest key holder. "
+            "A mark is never the only exhibit."
+        )
+    ]
+    if trace.output is None:
+        warnings.append(session.tr("No signed request stands behind this: a lead, not an accusation."))
+    return ["  " + "\n  ".join(wrap(session.tr("note: {text}", text=text), _COLUMNS)) for text in warnings]
+
+
+def _coverage(session: Session, coverage: dict[str, Any]) -> str:
+    said = {
+        True: session.tr("the grant covered the use"),
+        False: session.tr("the grant did not cover the use"),
+        None: session.tr("no use was named"),
+    }[coverage["covered"]]
+    reasons = [_against(session).get(reason, reason) for reason in coverage["reasons"] if reason != "use-not-named"]
+    return said + (f": {', '.join(reasons)}" if reasons else "")
+
+
+def _geometry(session: Session, geometry: dict[str, Any]) -> str:
+    """Say how the suspect differs from the original's frame, as the detector reports it."""
+    parts = []
+    if "scale" in geometry:
+        parts.append(session.tr("scale {value}", value=f"{geometry['scale']:.3f}"))
+    if "rotation_deg" in geometry:
+        parts.append(session.tr("rotation {value} degrees", value=f"{geometry['rotation_deg']:.2f}"))
+    if geometry.get("mirrored"):
+        parts.append(session.tr("mirrored"))
+    return ", ".join(parts) or session.tr("geometry as it was")
+
+
+def _show_p(value: float) -> str:
+    return f"{value:.2g}"
+
+
+def _verdicts(session: Session) -> dict[str, str]:
+    return {
+        "attributed": session.tr("attributed"),
+        "not-attributable": session.tr("mark found, but not attributable"),
+        "nothing-found": session.tr("nothing found"),
+        "not-examined": session.tr("not examined"),
+    }
+
+
+def _reasons(session: Session) -> dict[str, str]:
+    return {
+        "below-level": session.tr("no mark of ours at the level asked"),
+        "word-not-read": session.tr("its word could not be read"),
+        "identifier-never-issued": session.tr("its identifier was never issued"),
+        "identifier-never-delivered": session.tr("its identifier is a reserved one that nobody ever got"),
+        "too-many-candidates": session.tr("too many identifiers to tell one from chance at this level"),
+        "no-keys": session.tr("no model is registered, so there is no key to look with"),
+        "too-small": session.tr("the picture is too small"),
+        "flat": session.tr("the picture is nearly uniform"),
+        "unsupported-image": session.tr("not a picture of a kind that is examined"),
+        "hostile-file": session.tr("the file is damaged or breaks a limit"),
+        "input": session.tr("the file cannot be read as a picture"),
+    }
+
+
+def _against(session: Session) -> dict[str, str]:
+    return {
+        "before-window": session.tr("before the grant began"),
+        "expired": session.tr("after it expired"),
+        "revoked": session.tr("after it was revoked"),
+        "outside-scope": session.tr("outside its scope"),
+        "outside-territory": session.tr("outside its territory"),
+    }

@@ -1,0 +1,220 @@
+"""``countermark verify``: for a stranger, with the core of the package alone."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from countermark.cli.session import Session, current, read_file
+from countermark.cli.shell import COULD_NOT_TELL, Command
+from countermark.cli.text import card, is_utf8, pad, plain, width, wrap
+from countermark.errors import CountermarkError, InputError
+
+if TYPE_CHECKING:
+    from countermark.evidence.verification import Demand, VerifiedBundle
+
+_COLUMNS = 100
+_BUNDLE_LIMIT = 64 * 2**20
+_TRUST_LIMIT = 2**20
+
+
+@click.command(cls=Command)
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.option("--trust", type=click.Path(path_type=Path), metavar="FILE", help="Trust file, obtained by another way.")
+@click.option("--suspect", type=click.Path(path_type=Path), metavar="FILE", help="The file that the case is about.")
+@click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
+@click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
+def verify(bundle: Path, trust: Path | None, suspect: Path | None, case: str | None, audience: str | None) -> int:
+    """Verify a bundle offline, step by step. Needs no workspace, no network and no extras.
+
+    Exit status: 0 verified, which takes --trust and --suspect; 1 a step does not hold; 3 self-consistent, but without
+    trust file or suspect nobody has vouched for the issuer, or for what it is about.
+
+    \b
+    Example:
+      countermark verify case.zip --trust trust.json --suspect suspect.jpg --case 2026-017
+    """
+    from countermark.evidence.verification import VERIFIED
+    from countermark.evidence.verification import verify as check
+
+    session = current()
+    demand = _demand(trust, suspect, case, audience)
+    data = read_file(bundle, limit=_BUNDLE_LIMIT)
+    steps = _Steps(session)
+    try:
+        verified = check(data, demand, on_step=steps.passed)
+    except CountermarkError as error:
+        steps.failed(error)
+        raise
+    session.answer("verification", _document(verified), _conclusion(session, verified))
+    return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
+
+
+def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience: str | None) -> Demand:
+    from countermark.evidence.trust import read_trust
+    from countermark.evidence.verification import Demand
+
+    return Demand(
+        trust=read_trust(read_file(trust, limit=_TRUST_LIMIT)) if trust else None,
+        suspect=_file_digest(suspect) if suspect else None,
+        case=case,
+        audience=audience,
+    )
+
+
+def _file_digest(path: Path) -> str:
+    try:
+        with path.open("rb") as stream:
+            return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
+    except OSError as error:
+        raise InputError("cannot read {path}: {reason}", path=path, reason=error.strerror) from error
+
+
+class _Steps:
+    """Prints each step as it is done."""
+
+    def __init__(self, session: Session) -> None:
+        self._session, self._meaning = session, meanings(session)
+        self._yes, self._no = ("✓", "✗") if is_utf8(sys.stdout) else ("ok", "NO")
+        self._column = max(map(width, self._meaning.values()))
+
+    def passed(self, number: int, name: str, detail: str) -> None:
+        self._print(self._yes, number, name, plain(detail))
+
+    def failed(self, error: CountermarkError) -> None:
+        if "step" in error.params:
+            number, name = int(str(error.params["step"])), str(error.params["step_name"])
+            self._print(self._no, number, name, self._session.tr("does not hold"))
+
+    def _print(self, sign: str, number: int, name: str, detail: str) -> None:
+        if self._session.json or self._session.quiet:
+            return
+        click.echo(f"{sign} {number:2} {pad(self._meaning.get(name, name), self._column)}  {detail}".rstrip())
+
+
+def _document(verified: VerifiedBundle) -> dict[str, Any]:
+    return {
+        "outcome": verified.outcome,
+        "statement": dict(verified.statement),
+        "stamped_at": verified.stamped_at.isoformat().replace("+00:00", "Z"),
+        "caveats": list(verified.caveats),
+        "steps": [{"step": number, "name": name, "detail": detail} for number, name, detail in verified.steps],
+    }
+
+
+def _conclusion(session: Session, verified: VerifiedBundle) -> str:
+    from countermark.evidence.verification import VERIFIED
+
+    stated, sure = verified.statement, verified.outcome == VERIFIED
+    heading = session.tr("VERIFIED") if sure else session.tr("SELF-CONSISTENT, ISSUER UNKNOWN: this is not a verification")
+    rows = [
+        (session.tr("suspect"), stated["suspect"]),
+        (session.tr("grant"), f"{stated['grant']}  ({session.tr('title')} {stated['title']})"),
+        (session.tr("licensee"), _licensee(verified)),
+        ("p_ours", f"{stated['p_ours']['value']:.2g}"),
+        ("p_innocent", f"{stated['p_innocent']['value']:.2g}"),
+        (session.tr("case"), stated["case"]),
+        (session.tr("audience"), stated["audience"]),
+        (session.tr("stamped"), verified.stamped_at.isoformat()),
+    ]
+    return "\n".join(
+        [
+            "",
+            heading,
+            card(rows),
+            *_listed(session.tr("What this proves"), proofs(session, sure)),
+            *_listed(session.tr("What this does not prove"), limits(session, verified.caveats)),
+        ]
+    )
+
+
+def _licensee(verified: VerifiedBundle) -> str:
+    named = next((detail for _, name, detail in verified.steps if name == "grant"), "")
+    return f"{named.partition(' to ')[2]}  ({verified.statement['licensee']})"
+
+
+def _listed(heading: str, sentences: list[str]) -> list[str]:
+    lines = ["", heading]
+    for sentence in sentences:
+        first, *rest = wrap(sentence, _COLUMNS - 4)
+        lines += [f"  - {first}", *(f"    {line}" for line in rest)]
+    return lines
+
+
+def meanings(session: Session) -> dict[str, str]:
+    """Return what each step of ``evidence.verification.STEPS`` checks, in one line."""
+    return {
+        "contents": session.tr("the file holds the members of a bundle, within their limits"),
+        "issuer": session.tr("it names the office and the ledger of the trust file"),
+        "statement": session.tr("the office signed the statement, which binds every member"),
+        "audience": session.tr("the statement is about what was asked"),
+        "checkpoint": session.tr("the head of the log is signed and time-stamped"),
+        "history": session.tr("the log extends every checkpoint known before"),
+        "anchor": session.tr("the ledger anchors this head; receipts and blocks fit"),
+        "entries": session.tr("the log contains the entries"),
+        "parties": session.tr("both parties are members that the ledger admitted"),
+        "title": session.tr("the title is to this model; its owner signed the manifest"),
+        "offer": session.tr("the title holder offered these terms"),
+        "grant": session.tr("the licensee accepted them; the ledger holds the grant"),
+        "identifier": session.tr("the identifier was committed to, and chosen by neither side"),
+        "key": session.tr("the detection key was committed to beforehand"),
+        "presence": session.tr("p_ours follows from the observations"),
+        "attribution": session.tr("the word is this grant's; p_innocent follows"),
+        "request": session.tr("the licensee signed the request for the output"),
+        "coverage": session.tr("the terms give the stated answer about the use"),
+    }
+
+
+def proofs(session: Session, sure: bool) -> list[str]:
+    """Return what the steps prove, in sentences."""
+    issuer = (
+        session.tr("The office that the trust file names made this statement about this very file.")
+        if sure
+        else session.tr("The parts agree with each other. Anybody can make a bundle of which this is true.")
+    )
+    return [
+        issuer,
+        session.tr(
+            "From the soft observations in the bundle, both probabilities follow by arithmetic; so does the identifier, "
+            "which is this grant's and was committed to on the ledger before the office and the licensee could know it."
+        ),
+        session.tr("The log held the entries, and its head was anchored and stamped, when the stamp says."),
+    ]
+
+
+def limits(session: Session, caveats: tuple[str, ...]) -> list[str]:
+    """Return what the steps do not prove: what never is, and a sentence for each caveat."""
+    known = caveat_sentences(session)
+    return [
+        session.tr("That the observations were read from this file: the office says so, and only its key can repeat it."),
+        session.tr("That the mark was not copied onto this file from another, or put there by a dishonest key holder."),
+        *(known.get(caveat, plain(caveat)) for caveat in caveats),
+    ]
+
+
+def caveat_sentences(session: Session) -> dict[str, str]:
+    """Return the sentence of each caveat of ``evidence.verification``."""
+    return {
+        "ledger-self-attested": session.tr(
+            "That the ledger is what others saw: it is the office's own, and vouched for by the office alone."
+        ),
+        "suspect-not-checked": session.tr("Which file it is about: no suspect was given (--suspect)."),
+        "case-not-checked": session.tr("That it was made for your case: none was given (--case)."),
+        "audience-not-checked": session.tr("That it was made for you: no audience was given (--audience)."),
+        "log-history-not-checked": session.tr(
+            "That everybody was shown the same log: no earlier checkpoint was known to compare with."
+        ),
+        "licensee-key-held-by-office": session.tr(
+            "That the licensee itself accepted and asked: the office holds its key and could have signed for it."
+        ),
+        "no-signed-request": session.tr(
+            "That the licensee asked for any such output: no signed request is included. A lead, not an accusation."
+        ),
+        "output-linked-by-likeness": session.tr(
+            "That the suspect came from the logged output: the two look alike, and are not the same bytes."
+        ),
+    }

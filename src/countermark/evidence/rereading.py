@@ -1,0 +1,48 @@
+"""The optional last step: read the suspect again with the disclosed embedding key (rule 12).
+
+Without it, the soft observations in a bundle are the office's word: both p-values follow from them, but that they came
+from the suspect does not. Disclosing an embedding key lets whoever holds it forge marks of that model and epoch, so an
+office rotates the epoch afterwards, and discloses to an expert rather than into the bundle.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from countermark.core.canonical import digest
+from countermark.core.keys import Secret
+from countermark.errors import PolicyUnmet, ProofInvalid
+from countermark.evidence.bundle import unpack
+from countermark.evidence.verification import VerifiedBundle
+from countermark.marking import Detection
+from countermark.marking.image.lattice import LatticeMark, recompute
+
+
+def reread(data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Secret) -> Detection:
+    """Detect the mark in the suspect's pixels and hold the reading against the bundle's.
+
+    Args:
+        data: the zip file that was verified.
+        verified: what ``verify`` returned for it, with the suspect's digest checked.
+        pixels: of the suspect, (H, W, 3) uint8.
+        embedding_key: disclosed by the office.
+
+    Returns:
+        The detection made here.
+
+    Raises:
+        PolicyUnmet: the suspect was not checked before, the method is another, or the reading differs.
+        ProofInvalid: the key is not the one that was committed to on the ledger.
+    """
+    if "suspect-not-checked" in verified.caveats:
+        raise PolicyUnmet("the suspect has not been checked against the statement")
+    part = unpack(data).json("detection.json")
+    if digest("embedding-key/1", embedding_key.reveal()).hex() != part["embedding_commitment"]:
+        raise ProofInvalid("the disclosed key is not the one committed to on the ledger")
+    if part["method"] != LatticeMark.METHOD:
+        raise PolicyUnmet("the bundle's method is {method}", method=str(part["method"])[:200])
+    seen = LatticeMark(embedding_key).detect(pixels)
+    stated = recompute(part["observations"])
+    if not isinstance(seen, Detection) or seen.word != stated.word or not seen.significant(verified.statement["alpha"]):
+        raise PolicyUnmet("reading the suspect again does not give the word of the bundle")
+    return seen

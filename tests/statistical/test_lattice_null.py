@@ -1,0 +1,69 @@
+"""The null of the lattice mark: unmarked crops, a fresh key each. The bound is one-sided, so only excess counts."""
+
+import numpy as np
+import pytest
+import skimage.data
+
+from countermark.core.keys import Secret
+from countermark.core.stats import binomial_tail, cosine_sum_tail
+from countermark.marking.image.lattice import LatticeMark
+
+NAMES = ("astronaut", "coffee", "chelsea", "rocket")
+
+
+def p_values(count, seed):
+    """Examine random crops under fresh keys; crops overlap, keys do not, and the null is about keys."""
+    generator = np.random.Generator(np.random.PCG64(seed))
+    photographs = [getattr(skimage.data, name)() for name in NAMES]
+    values = []
+    for i in range(count):
+        image = photographs[i % len(photographs)]
+        size = generator.integers(128, 301, 2)
+        top, left = (int(generator.integers(0, full - part)) for full, part in zip(image.shape, size, strict=False))
+        mark = LatticeMark(Secret(generator.bytes(32)))
+        values.append(mark.detect(image[top : top + size[0], left : left + size[1]]).p_value)
+    return np.array(values)
+
+
+def assert_no_excess(values):
+    for level in (1e-6, 1e-3, 1e-2, 0.1, 0.5):
+        false = int((values <= level).sum())
+        # A level-alpha test is allowed alpha false alarms: fail only where that many would be a 1e-6 accident.
+        assert binomial_tail(false, len(values), level) > 1e-6, (level, false)
+
+
+def test_unmarked_crops_are_not_found():
+    assert_no_excess(p_values(40, seed=11))
+
+
+@pytest.mark.slow
+def test_a_thousand_unmarked_crops_are_not_found():
+    values = p_values(1000, seed=12)
+    assert_no_excess(values)
+    assert values.min() > 1e-6
+
+
+def test_the_bound_holds_for_one_hypothesis_of_real_weights():
+    """Fixed hypothesis, fresh phases: 200,000 draws against the bound at levels that they can reach."""
+    generator = np.random.Generator(np.random.PCG64(13))
+    mark = LatticeMark(Secret(generator.bytes(32)))
+    weights = np.array(mark.detect(skimage.data.chelsea()).observations["weights"])
+    sums = np.cos(generator.uniform(0, 2 * np.pi, (200_000, len(weights)))) @ weights
+    for share in (1e-1, 1e-2, 1e-3, 1e-4):
+        threshold = float(np.quantile(sums, 1 - share))
+        low = share - 5 * np.sqrt(share / len(sums))
+        assert low <= cosine_sum_tail(weights, threshold) <= 40 * share
+
+
+def test_the_bound_holds_in_the_far_tail_by_importance_sampling():
+    """Draw the angles from their tilted law (von Mises), where sums near the threshold are common, and weigh back."""
+    generator = np.random.Generator(np.random.PCG64(14))
+    weights = generator.uniform(0.3, 2.0, 96)
+    tilt = 0.8
+    angles = generator.vonmises(0.0, tilt * weights, (100_000, 96))
+    sums = np.cos(angles) @ weights
+    threshold = float(np.mean(sums))
+    log_ratio = np.log(np.i0(tilt * weights)).sum() - tilt * sums
+    tail = float(np.mean(np.where(sums >= threshold, np.exp(log_ratio), 0.0)))
+    assert tail < 1e-8
+    assert tail <= cosine_sum_tail(weights, threshold) <= 60 * tail
