@@ -5,9 +5,10 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Workers of the test run; `make test JOBS=0` runs everything in one process.
 JOBS ?= auto
-# What `make bench` measures on and how much; empty means each benchmark's own small default.
-IMAGES ?=
+# Where `make bench` writes, and the photographs it marks: by default those in scikit-image's wheel, which are too few
+# for a claim and enough to see it run.
 BENCH_OUT ?= build/bench
+IMAGES ?= $(BENCH_OUT)/photos
 
 PIP_INSTALL := $(BIN)/python -m pip install --disable-pip-version-check --quiet -c constraints.txt -e
 TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
@@ -35,6 +36,11 @@ $(VENV)/.dev: pyproject.toml constraints.txt | $(BIN)/python
 	$(PIP_INSTALL) '.[dev]'
 	@touch $(VENV)/.demo $@
 
+# The packages that benchmarks compare with.
+$(VENV)/.bench: $(VENV)/.dev
+	$(PIP_INSTALL) '.[bench]'
+	@touch $@
+
 install: $(VENV)/.dev ## create .venv with everything that development needs
 
 demo: $(VENV)/.demo ## run the whole path on real pictures: register, license, mark, trace, verify
@@ -54,11 +60,12 @@ check: $(VENV)/.dev ## run the linters, the type checker, the layer and licence 
 	$(BIN)/python scripts/check_licenses.py
 	$(BIN)/codespell -L fpr --skip '*.json,*.po,*.svg,node_modules,./build,./dist'
 
-bench: $(VENV)/.dev ## run every benchmark; IMAGES=DIR for your own pictures
-	@mkdir -p $(BENCH_OUT)
+bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photographs
+	@mkdir -p $(BENCH_OUT)/photos
+	@cp $(VENV)/lib/python3*/site-packages/skimage/data/{astronaut.png,chelsea.png,coffee.png,rocket.jpg} $(BENCH_OUT)/photos
 	$(BIN)/python -m benchmarks.evidence_log --json $(BENCH_OUT)/evidence_log.json
 	$(BIN)/python -m benchmarks.register --json $(BENCH_OUT)/register.json
-	$(BIN)/python -m benchmarks.image_marks $(if $(IMAGES),--images $(IMAGES)) --json $(BENCH_OUT)/image_marks.json
+	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --json $(BENCH_OUT)/image_marks.json
 
 contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check

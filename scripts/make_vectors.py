@@ -106,6 +106,14 @@ def merkle_vectors() -> dict[str, Any]:
     pairs = [(old, new) for new in (1, 2, 3, 5, 7, 8) for old in range(1, new + 1)]
     consistencies = [_consistency(reference, old, new) for old, new in [(0, 5), *pairs]]
     consistencies += [_consistency(numbered, m, n) for m, n in ((255, 257), (256, 257), (256, 512), (257, 1000))]
+    deeper = [
+        {**_inclusion(reference, 7, 8), "index": 3, "size": 4},
+        {**_inclusion(reference, 3, 4), "index": 7, "size": 8},
+    ]
+    longer = [
+        {**_consistency(reference, 4, 8), "new_size": 16},
+        {**_consistency(reference, 6, 8), "old_size": 3, "new_size": 4},
+    ]
     roots = [_case(f"{size} leaves", leaves=CT_LEAVES[:size], root=root) for size, root in enumerate(CT_ROOTS)]
     roots.append(_case("tree of another size", ["wrong-root"], "invalid", leaves=CT_LEAVES[:3], root=CT_ROOTS[4]))
     broken = [_break_inclusion(case) for case in inclusions[-12:] if case["proof"]]
@@ -127,8 +135,11 @@ def merkle_vectors() -> dict[str, Any]:
         },
         [
             _group("root", roots),
-            _group("inclusion", [*inclusions, *(case for cases in broken for case in cases)]),
-            _group("consistency", [*consistencies, *(case for cases in broken_consistencies for case in cases)]),
+            _group("inclusion", [*inclusions, *(case for cases in broken for case in cases), *map(_resized, deeper)]),
+            _group(
+                "consistency",
+                [*consistencies, *(case for cases in broken_consistencies for case in cases), *map(_resized, longer)],
+            ),
         ],
     )
 
@@ -140,6 +151,7 @@ def checkpoint_vectors() -> dict[str, Any]:
     good = sign_checkpoint(origin, 70000, root, key)
     body, _, signature = good.partition("\n\n")
     witness = sign_checkpoint(origin, 70000, root, other).partition("\n\n")[2].replace(origin, "witness.example.org")
+    elsewhere = body.replace(origin, "log.example.com/other")
     facts = {"origin": origin, "public_key": key.public.text, "size": 70000, "root": root.hex()}
     empty = sign_checkpoint(origin, 0, merkle.EMPTY_ROOT, key)
     broken = {
@@ -151,12 +163,18 @@ def checkpoint_vectors() -> dict[str, Any]:
         "no-signature": body + "\n\n",
         "hyphen": good.replace("\u2014", "-"),
         "control-character": good.replace("\n70000\n", "\n70000\r\n"),
-        "base64-not-canonical": good.replace(signature, signature[:-2] + "\n"),
+        "base64-not-canonical": good.replace(signature, _respelled(signature)),
+        "base64-cut": good.replace(signature, signature[:-2] + "\n"),
+        "origin-not-key-name": _note(key, origin, elsewhere),
+        "renamed-signature": good.replace(f"\u2014 {origin}", "\u2014 witness.example.org"),
+        "short-signature": f"{body}\n\n\u2014 witness.example.org AAAAAA==\n{signature}",
+        "control-character-in-extension": _note(key, origin, f"{body}\na\tb"),
         "too-long": body + "\n" + "x" * 4096 + "\n\n" + signature,
     }
     cases = [
         _case("as signed", text=good, **facts),
         _case("a witness signed first", text=f"{body}\n\n{witness}{signature}", **facts),
+        _case("an extension line", text=_note(key, origin, f"{body}\nmore"), **facts),
         _case("empty log", text=empty, **{**facts, "size": 0, "root": merkle.EMPTY_ROOT.hex()}),
         *(_case(flag, [flag], "invalid", text=text, **facts) for flag, text in broken.items()),
     ]
@@ -263,6 +281,21 @@ def dsse_vectors() -> dict[str, Any]:
     )
 
 
+def _note(key: SigningKey, name: str, body: str) -> str:
+    """Sign any body as a note."""
+    key_hash = bytes.fromhex(verifier_key(name, key.public).split("+")[1])
+    signature = base64.b64encode(key_hash + key.sign(f"{body}\n".encode())).decode()
+    return f"{body}\n\n\u2014 {name} {signature}\n"
+
+
+def _respelled(line: str) -> str:
+    """Return the signature line with a bit set that base64 throws away."""
+    alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+    assert line.endswith("=\n")
+    assert line[-3] != "="
+    return line[:-3] + alphabet[alphabet.index(line[-3]) | 1] + line[-2:]
+
+
 def _inclusion(leaves: list[bytes], index: int, size: int) -> Case:
     proof = [node.hex() for node in merkle.inclusion_path(leaves[:size], index)]
     root = merkle.root_of(leaves[:size]).hex()
@@ -305,6 +338,10 @@ def _break_proof(proof: list[str]) -> dict[str, Case]:
 
 def _changed(case: Case, flag: str, change: Case) -> Case:
     return {**copy.deepcopy(case), **change, "flags": [flag], "result": "invalid"}
+
+
+def _resized(case: Case) -> Case:
+    return {**case, "comment": "the proof of a tree of another height", "flags": ["wrong-size"], "result": "invalid"}
 
 
 def _flip(text: str) -> str:

@@ -94,12 +94,13 @@ def test_submitting_twice_mines_once(world):
     assert world.ledger.identifiers_issued() == 1
 
 
-def test_a_turn_that_was_taken_is_told_apart(world):
+def test_a_turn_that_was_taken_is_told_apart(world, capfd):
     first, second = batch(world, "a"), batch(world, "b")
     world.ledger.submit(first)
     with pytest.raises(StaleNonce):
         world.ledger.submit(second)
     world.ledger.submit(batch(world, "b"))
+    assert capfd.readouterr() == ("", ""), "the engine keeps its complaints to itself"
 
 
 def test_a_refusal_that_shows_only_when_mined_is_final_and_named(world, fresh_world):

@@ -62,6 +62,29 @@ def test_proofs_around_the_edges_of_tiles(tiles, size: int) -> None:
         assert rfc.roots_from_proof(old, size, proof, old_root) == (old_root, root)
 
 
+def test_both_verifiers_agree_on_proofs_presented_for_other_trees() -> None:
+    """A proof of one place and size, claimed for every other place and size: both say the same."""
+    data = [leaf(index) for index in range(9)]
+    for size, index in ((n, i) for n in range(1, 10) for i in range(n)):
+        root, proof, hashed = rfc.mth(data[:size]), rfc.path(index, data[:size]), rfc.mth([data[index]])
+        for claimed, place in ((n, i) for n in range(1, 18) for i in range(n)):
+            theirs = rfc.root_from_path(hashed, place, claimed, proof) == root
+            assert _accepts(merkle.verify_inclusion, hashed, place, claimed, proof, root) == theirs
+    for new, old in ((n, m) for n in range(1, 10) for m in range(1, n + 1)):
+        roots, proof = (rfc.mth(data[:old]), rfc.mth(data[:new])), rfc.proof(old, data[:new])
+        for claimed_new, claimed_old in ((n, m) for n in range(1, 18) for m in range(1, n + 1)):
+            theirs = rfc.roots_from_proof(claimed_old, claimed_new, proof, roots[0]) == roots
+            assert _accepts(merkle.verify_consistency, claimed_old, claimed_new, *roots, proof) == theirs
+
+
+def _accepts(verify, *args) -> bool:
+    try:
+        verify(*args)
+    except merkle.ProofInvalid:
+        return False
+    return True
+
+
 def test_both_verifiers_agree_on_every_kind_of_wrong_proof(tiles) -> None:
     for old, size in [(3, 7), (4, 7), (6, 8), (255, 257), (256, 1000)]:
         good = log.prove_consistency(tiles, old, size)

@@ -128,14 +128,20 @@ def their_checkpoint(case: Case) -> bool:
     body, _, rest = text.rpartition("\n\n")
     expected = f"{case['origin']}\n{case['size']}\n{base64.b64encode(raw(case['root'])).decode()}"
     key_hash = hashlib.sha256(case["origin"].encode() + b"\n\x01" + key).digest()[:4]
-    for line in rest.split("\n")[:-1]:
-        dash, name, signature = line.split(" ")
-        if len(signature) % 4 or dash != "\u2014":
-            return False
+    lines = [line.split(" ") for line in rest.split("\n")[:-1]]
+    if not all(well_formed(*line) for line in lines) or any(ord(char) < 32 for char in body.replace("\n", "")):
+        return False
+    blobs = [base64.b64decode(signature) for _, name, signature in lines if name == case["origin"]]
+    mine = [blob[4:] for blob in blobs if blob[:4] == key_hash]
+    return f"{body}\n".startswith(f"{expected}\n") and any(ed25519(key, f"{body}\n".encode(), sig) for sig in mine)
+
+
+def well_formed(dash: str, name: str, signature: str) -> bool:
+    try:
         blob = base64.b64decode(signature)
-        if (name, blob[:4]) == (case["origin"], key_hash):
-            return body == expected and ed25519(key, (body + "\n").encode(), blob[4:])
-    return False
+    except ValueError:
+        return False
+    return dash == "\u2014" and name != "" and len(blob) > 4 and base64.b64encode(blob).decode() == signature
 
 
 def their_verifier_key(case: Case) -> bool:

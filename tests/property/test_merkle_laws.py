@@ -62,7 +62,7 @@ def test_every_prefix_has_a_proof_and_no_other_proof_passes(data: st.DataObject,
     proof, old_root, root = consistency_path(d, old), root_of(d[:old]), root_of(d)
     verify_consistency(old, size, old_root, root, proof)
     wrong = [(old, size, old_root, root, [*proof, root]), (old, size, other(old_root), root, proof)]
-    if old:
+    if old or not size:
         wrong += [(size + 1, size, old_root, root, proof), (old, size, old_root, other(root), proof)]
     if proof:
         at = data.draw(st.integers(0, len(proof) - 1))
@@ -103,3 +103,11 @@ def test_no_path_for_a_leaf_that_is_not_there(index: int, size: int) -> None:
 def test_no_path_from_a_larger_tree() -> None:
     with pytest.raises(InputError):
         consistency_path(leaves(3), 4)
+
+
+def test_hashes_of_other_lengths_are_refused_though_they_join_to_the_same_bytes() -> None:
+    first, second = leaves(2)
+    with pytest.raises(ProofInvalid, match="malformed"):
+        verify_inclusion(first[:31], 0, 2, [first[31:] + second], root_of([first, second]))
+    with pytest.raises(ProofInvalid, match="malformed"):
+        verify_consistency(1, 2, first, root_of([first, second]), [second, b""])

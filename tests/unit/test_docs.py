@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import unquote
 
+import click
 import pytest
 
 from countermark import errors
+from countermark.cli import main, shell
 from countermark.evidence import verification
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +52,8 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def test_every_error_code_is_unique_and_documented() -> None:
-    codes = [cls.code for cls in error_classes() if cls.__module__ == errors.__name__]
+    assert shell.Internal.code == "internal"  # its module is loaded, so its classes are counted
+    codes = [cls.code for cls in error_classes()]
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     documented = re.findall(r"^##+ `([a-z-]+)`$", page, re.MULTILINE)
     assert len(set(codes)) == len(codes)
@@ -59,7 +63,7 @@ def test_every_error_code_is_unique_and_documented() -> None:
 def test_every_error_class_stands_in_the_tree_with_its_code() -> None:
     tree = errors.__doc__ or ""
     for cls in error_classes():
-        if cls is not errors.CountermarkError:
+        if cls.__module__ == errors.__name__ and cls is not errors.CountermarkError:
             assert re.search(rf"^ +{cls.__name__} +{cls.code}\b", tree, re.MULTILINE), cls
 
 
@@ -105,3 +109,23 @@ def test_every_make_target_in_the_documents_exists() -> None:
     named = {name for page in pages for name in re.findall(r"(?:^ *|`)make ([a-z-]+)", page.read_text(), re.MULTILINE)}
     assert {"install", "demo", "test", "test-slow", "check", "bench", "contracts"} <= targets
     assert named <= targets
+
+
+def unknown_words(line: str) -> list[str]:
+    """What a documented command line names and the program does not know: a command or an option."""
+    command: click.Command = main
+    words = shlex.split(line, comments=True)[1:]
+    while isinstance(command, click.Group) and words:
+        name = words.pop(0)
+        found = command.get_command(click.Context(command), name)
+        if found is None:
+            return [name]
+        command = found
+    known = {option for parameter in command.params for option in parameter.opts}
+    return [word for word in words if word.startswith("-") and word not in known]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda path: path.relative_to(ROOT).as_posix())
+def test_the_commands_of_a_page_exist_with_their_options(page: Path) -> None:
+    lines = re.findall(r"^ {4}(countermark .*)$", page.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {line: unknown_words(line) for line in lines if unknown_words(line)} == {}

@@ -85,10 +85,14 @@ def test_records_keep_their_order_and_words(store):
 
 
 def test_an_exception_rolls_all_of_it_back(store):
-    with pytest.raises(RuntimeError), store.transaction() as work:
-        work.put("grant", "1", {})
-        work.issue([7], "grant:1")
-        raise RuntimeError
+    def fail():
+        with store.transaction() as work:
+            work.put("grant", "1", {})
+            work.issue([7], "grant:1")
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     with store.transaction() as work:
         assert (work.get("grant", "1"), work.issued()) == (None, 0)
 

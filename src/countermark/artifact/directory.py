@@ -191,12 +191,14 @@ def check_path(path: str) -> None:
 
 def _check_content(files: tuple[SourceFile, ...]) -> None:
     tensors: dict[str, tuple[TensorSpan, ...]] = {}
+    count = 0
     for file in files:
-        if file.is_safetensors:
-            tensors[file.path] = _read_tensors(file)
-        else:
+        if not file.is_safetensors:
             _refuse_code(file)
-        if sum(map(len, tensors.values())) > MAX_TENSORS:
+            continue
+        tensors[file.path] = _read_tensors(file)
+        count += len(tensors[file.path])
+        if count > MAX_TENSORS:
             raise HostileFile("the model holds more than {limit} tensors", limit=MAX_TENSORS)
     if not any(span.end > span.begin for spans in tensors.values() for span in spans):
         raise InputError(

@@ -283,9 +283,9 @@ def _leveled(plane: Plane) -> Plane:
 def _visibility(plane: Plane) -> Plane:
     """Return the root-mean-square change of luma, in levels, that is put into each pixel of a luma plane.
 
-    It grows with the square root of local detail, from a floor in flat parts. Detail is the squared local mean of square
-    roots: a lone edge beside a flat area, around which a mark would show, raises it less than even texture does. Dark
-    parts get less, as screens show their steps more.
+    It grows with the square root of local detail, from a floor in flat parts. Detail is the squared local mean of
+    square roots: a lone edge beside a flat area, around which a mark would show, raises it less than even texture
+    does. Dark parts get less, as screens show their steps more.
     """
     mean = box(plane, 3)
     detail = box(np.sqrt(np.abs(plane - mean)), 5) ** 2

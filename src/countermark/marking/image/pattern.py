@@ -22,7 +22,7 @@ from countermark.core.keys import Secret, derive_key, keystream
 TILE = 128
 PILOTS = 96
 REPEATS = 6
-BAND = (0.06, 0.22)
+BAND = (0.06, 0.20)
 _CARRIERS = REPEATS * SYMBOLS // 2
 
 Floats = NDArray[np.float64]

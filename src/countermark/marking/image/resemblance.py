@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -51,9 +52,11 @@ def _upright(luma: Plane, geometry: Mapping[str, float | bool]) -> list[Plane]:
     blurred = _box(luma, max(1, round(step)))
     height, width = luma.shape
     span = int(np.ceil(np.hypot(height, width) / step))
-    rows, columns = np.mgrid[0:span, 0:span] - (span - 1) / 2
     pieces = []
-    for sign in (1.0, -1.0):
+    # The sketch's blocks start anywhere on the suspect: half-block shifts keep the overlap of blocks above three
+    # quarters.
+    for sign, down, right in product((1.0, -1.0), (0.0, 0.5), (0.0, 0.5)):
+        rows, columns = np.mgrid[0:span, 0:span] - (span - 1) / 2 + np.array([down, right])[:, None, None]
         y = step * (np.cos(angle) * rows + sign * np.sin(angle) * columns) + (height - 1) / 2
         x = step * (-sign * np.sin(angle) * rows + np.cos(angle) * columns) + (width - 1) / 2
         inside = (y >= 0) & (y <= height - 1) & (x >= 0) & (x <= width - 1)
@@ -72,8 +75,8 @@ def _best_correlation(plate: Plane, piece: Plane) -> float:
     centered = plate - plate.mean()
 
     def slide(a: Plane, b: Plane) -> Plane:
-        product = np.fft.rfft2(a, shape) * np.fft.rfft2(b[::-1, ::-1], shape)
-        return np.asarray(np.fft.irfft2(product, shape))
+        spectrum = np.fft.rfft2(a, shape) * np.fft.rfft2(b[::-1, ::-1], shape)
+        return np.asarray(np.fft.irfft2(spectrum, shape))
 
     mask, ones = known.astype(np.float64), np.ones_like(plate)
     count = np.maximum(slide(ones, mask), 1.0)

@@ -1,0 +1,39 @@
+"""The sketch that links a leak to one output of a grant."""
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from countermark.marking.image.resemblance import resemblance, sketch
+
+ASTRONAUT, COFFEE = data.astronaut(), data.coffee()
+
+
+def altered(scale, degrees, mirrored):
+    picture = Image.fromarray(ASTRONAUT[40:470, 30:480])
+    if mirrored:
+        picture = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    picture = picture.resize((round(picture.width * scale), round(picture.height * scale)))
+    return np.asarray(picture.rotate(degrees, Image.Resampling.BILINEAR))
+
+
+@pytest.mark.parametrize("scale", [0.5, 1.0, 1.4])
+@pytest.mark.parametrize("degrees", [0.0, 12.0])
+@pytest.mark.parametrize("mirrored", [False, True])
+def test_an_altered_copy_resembles_its_own_sketch(scale, degrees, mirrored):
+    geometry = {"scale": scale, "rotation_deg": degrees, "mirrored": mirrored}
+    suspect = altered(scale, degrees, mirrored)
+    own, other = resemblance(suspect, geometry, sketch(ASTRONAUT)), resemblance(suspect, geometry, sketch(COFFEE))
+    assert own > 0.82
+    assert own > other + 0.2
+
+
+def test_a_copy_resembles_itself_fully():
+    assert resemblance(ASTRONAUT, {"scale": 1.0, "rotation_deg": 0.0}, sketch(ASTRONAUT)) > 0.97
+
+
+def test_flat_pictures_resemble_nothing():
+    flat = np.full((256, 256, 3), 90, np.uint8)
+    assert resemblance(flat, {}, sketch(ASTRONAUT)) < 0.5
+    assert resemblance(ASTRONAUT, {}, sketch(flat)) < 0.5
