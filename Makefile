@@ -62,7 +62,7 @@ check: $(VENV)/.dev ## run the linters, the type checker, the layer and licence 
 
 bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photographs
 	@mkdir -p $(BENCH_OUT)/photos
-	@cp $(VENV)/lib/python3*/site-packages/skimage/data/{astronaut.png,chelsea.png,coffee.png,rocket.jpg} $(BENCH_OUT)/photos
+	@cp $(addprefix $(VENV)/lib/python3*/site-packages/skimage/data/,astronaut.png chelsea.png coffee.png rocket.jpg) $(BENCH_OUT)/photos
 	$(BIN)/python -m benchmarks.evidence_log --json $(BENCH_OUT)/evidence_log.json
 	$(BIN)/python -m benchmarks.register --json $(BENCH_OUT)/register.json
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --json $(BENCH_OUT)/image_marks.json

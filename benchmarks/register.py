@@ -18,6 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from benchmarks.report import arguments, write_report
 from countermark.artifact import digest_model, survey
@@ -37,7 +38,9 @@ def main() -> None:
         return
     with tempfile.TemporaryDirectory() as directory:
         size = write_model(Path(directory) / "model", (options.limit or 1000) * 1_000_000)
-        rows = [{"way": way, **in_own_process(way, Path(directory) / "model", size)} for way in available()]
+        rows: list[dict[str, Any]] = [
+            {"way": way, **in_own_process(way, Path(directory) / "model", size)} for way in available()
+        ]
     rate = {row["way"]: row["mb_per_s"] for row in rows}
     summary = {
         "model_mb": round(size / 1e6),

@@ -112,7 +112,7 @@ def merkle_vectors() -> dict[str, Any]:
     ]
     longer = [
         {**_consistency(reference, 4, 8), "new_size": 16},
-        {**_consistency(reference, 6, 8), "old_size": 3, "new_size": 4},
+        {**_consistency(reference, 7, 8), "old_size": 3, "new_size": 4},
     ]
     roots = [_case(f"{size} leaves", leaves=CT_LEAVES[:size], root=root) for size, root in enumerate(CT_ROOTS)]
     roots.append(_case("tree of another size", ["wrong-root"], "invalid", leaves=CT_LEAVES[:3], root=CT_ROOTS[4]))

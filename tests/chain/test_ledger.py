@@ -12,6 +12,7 @@ import pytest
 from countermark.adapters.contracts import CONTRACTS
 from countermark.adapters.evm import EmbeddedEngine
 from countermark.adapters.ledger import Ledger
+from countermark.adapters.records import Role
 from countermark.core.keys import Secret
 from countermark.core.trie import read_header, verify_receipt
 from countermark.errors import (
@@ -192,11 +193,29 @@ def test_a_tampered_transaction_is_refused(world):
 def test_unknown_contracts_functions_and_transactions(world):
     with pytest.raises(LedgerError):
         world.ledger.prepare_call(OFFICE, "Grants", "burn", (1,))
-    with pytest.raises(LedgerError):
-        world.ledger.prepare_call(OFFICE, "Grants", "commitBatch", ("text", 1))
+    for arguments in ((b"short", 1), (word("a"), -1), (word("a"), 2**32), (word("a"),), (5, 1)):
+        with pytest.raises(LedgerError):
+            world.ledger.prepare_call(OFFICE, "Grants", "commitBatch", arguments)
     for ask in (world.ledger.receipt, world.ledger.prove):
         with pytest.raises(NotFoundError):
             ask("0x" + "11" * 32)
+
+
+@pytest.mark.parametrize("text", ["", "0x12", "zz" * 20, "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD", "11" * 32])
+def test_malformed_addresses_and_hashes_are_input_errors(world, text):
+    for ask in (world.ledger.member, lambda address: world.ledger.has_role(address, Role.LICENSEE)):
+        with pytest.raises(InputError, match="not an Ethereum address"):
+            ask(text)
+    with pytest.raises(InputError, match="not an Ethereum address"):
+        world.ledger.prepare_call(OFFICE, "Members", "suspend", (text,))
+    with pytest.raises((InputError, LedgerError, NotFoundError)):
+        world.ledger.receipt(text)
+
+
+def test_addresses_of_one_case_are_taken(world):
+    address = world.address("licensee")
+    assert world.ledger.member(address.lower()).roles == Role.LICENSEE
+    world.do("office", "Members.suspend", address.lower())
 
 
 def test_an_account_without_coin_cannot_send(world):

@@ -12,10 +12,12 @@ from enum import IntFlag
 from pathlib import Path
 from typing import Any
 
+from hexbytes import HexBytes
 from web3 import Web3
 from web3.exceptions import TransactionNotFound, Web3Exception
 
 from countermark.adapters.contracts import artefact
+from countermark.adapters.engine import Engine
 from countermark.adapters.evm import EmbeddedEngine
 from countermark.adapters.proofs import prove_receipt
 from countermark.adapters.records import (
@@ -30,19 +32,21 @@ from countermark.adapters.records import (
 )
 from countermark.adapters.rpc import EngineProvider
 from countermark.adapters.rpc_shapes import show_data
-from countermark.adapters.transactions import account_of, addresses_of, deploy, guarded, read_turn, sign
+from countermark.adapters.transactions import account_of, addresses_of, deploy, guarded, read_address, read_turn, sign
 from countermark.core.events import decode_event, name_of
 from countermark.core.keys import Secret
 from countermark.core.rlp import keccak256
 from countermark.core.times import Clock
-from countermark.core.trie import Log
+from countermark.core.trie import Log, read_hex
 from countermark.errors import AdapterError, ConflictError, CountermarkError, LedgerError, NotFoundError, StaleNonce
 
 _RECEIPT_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, slots=True)
-class _Deployment:
+class Deployment:
+    """Which chain, and where our contracts stand on it (name to checksummed address)."""
+
     engine: str
     chain_id: int
     genesis_hash: str
@@ -52,7 +56,7 @@ class _Deployment:
 class Ledger:
     """Titles, grants, anchors and members of one deployment."""
 
-    def __init__(self, web3: Web3, deployment: _Deployment, engine: EmbeddedEngine | None = None) -> None:
+    def __init__(self, web3: Web3, deployment: Deployment, engine: Engine | None = None) -> None:
         self.web3 = web3
         self._deployment = deployment
         self._engine = engine
@@ -111,7 +115,7 @@ class Ledger:
             if not web3.eth.get_code(Web3.to_checksum_address(address)):
                 raise LedgerError("contract {name} is not deployed", hint="Repeat: countermark init", name=name)
         genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
-        return cls(web3, _Deployment("embedded", engine.chain_id, genesis, addresses), engine)
+        return cls(web3, Deployment("embedded", engine.chain_id, genesis, addresses), engine)
 
     @property
     def deployment(self) -> dict[str, Any]:
@@ -149,16 +153,16 @@ class Ledger:
             sender: the account that signs and pays.
             contract: name from ``CONTRACTS``.
             function: of its ABI.
-            args: in order; ``bytes32`` as 32 bytes, addresses as checksummed text.
+            args: in order; ``bytes32`` as 32 bytes, addresses as text of 40 hex digits, checksummed or of one case.
             value: wei to send along.
 
         Raises:
-            RightsError, ConflictError, InputError, NotFoundError: the contract's refusal.
+            RightsError, ConflictError, InputError, NotFoundError: the contract's refusal, or a malformed argument.
             LedgerError: any other failure.
         """
-        account = account_of(sender)
+        account, plain = account_of(sender), list(map(_plain, args))
         with guarded():
-            data = self._contracts[contract].encode_abi(function, list(map(_plain, args)))
+            data = self._contracts[contract].encode_abi(function, plain)
             target = self._contracts[contract].address
             return sign(self.web3, account, {"to": target, "data": data, "value": value})
 
@@ -246,12 +250,12 @@ class Ledger:
 
     def member(self, address: str) -> MemberRecord | None:
         """Return an account's record, suspended and expired ones included, or None for a stranger."""
-        organization, key, roles, *rest = self._read("Members", "memberOf", Web3.to_checksum_address(address))
+        organization, key, roles, *rest = self._read("Members", "memberOf", read_address(address))
         return MemberRecord(address, organization, key, Role(roles), *rest) if roles else None
 
     def has_role(self, address: str, roles: Role) -> bool:
         """Whether an account holds every one of the roles now: admitted, not suspended, not past its time."""
-        return bool(self._read("Members", "hasRole", Web3.to_checksum_address(address), int(roles)))
+        return bool(self._read("Members", "hasRole", read_address(address), int(roles)))
 
     def events(self, name: str | None = None, *, from_block: int = 0) -> list[Event]:
         """Return our contracts' events in order, of one name or of all, from a block on."""
@@ -331,9 +335,11 @@ class Ledger:
 
 
 def _hash(text: str) -> Any:
-    return Web3.to_bytes(hexstr=text)  # type: ignore[arg-type]
+    return HexBytes(read_hex(text, "transaction hash"))
 
 
 def _plain(argument: Any) -> Any:
-    """Return a flag such as ``Role`` as its integer: web3.py takes it for a collection."""
-    return int(argument) if isinstance(argument, IntFlag) else argument
+    """Return an argument as web3.py takes it: it thinks that flags such as ``Role`` are collections."""
+    if isinstance(argument, IntFlag):
+        return int(argument)
+    return read_address(argument) if isinstance(argument, str) else argument

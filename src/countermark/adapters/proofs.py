@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import rlp
+from hexbytes import HexBytes
 from trie import HexaryTrie
 from web3 import Web3
 
 from countermark.adapters.rpc_shapes import HEADER_FIELDS, show_data
-from countermark.core.trie import PROOF_KIND
+from countermark.core.trie import PROOF_KIND, read_hex
 from countermark.errors import LedgerError
 
 
@@ -22,7 +23,7 @@ def prove_receipt(web3: Web3, transaction_hash: str) -> dict[str, Any]:
     Raises:
         LedgerError: the node's answers do not fit together.
     """
-    found = web3.eth.get_transaction_receipt(Web3.to_bytes(hexstr=transaction_hash))  # type: ignore[arg-type]
+    found = web3.eth.get_transaction_receipt(HexBytes(read_hex(transaction_hash, "transaction hash")))
     block: Any = web3.eth.get_block(found["blockNumber"])
     header = rlp.encode([_field(kind, block[name]) for name, kind in HEADER_FIELDS if name in block])
     receipts = [_receipt(receipt) for receipt in web3.eth.get_block_receipts(found["blockNumber"])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,7 @@ from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Excepti
 
 from countermark.adapters.contracts import CONTRACTS, artefact, refusal
 from countermark.adapters.rpc_shapes import contract_address, recover_sender
+from countermark.core.events import checksum_address
 from countermark.core.keys import Secret
 from countermark.core.rlp import decode, decode_int, decode_list
 from countermark.errors import InputError, LedgerError, NotFoundError
@@ -28,6 +30,20 @@ def account_of(secret: Secret) -> Any:
         return Account.from_key(secret.reveal())
     except (ValueError, ValidationError) as error:
         raise InputError("not a private key of an Ethereum account") from error
+
+
+def read_address(text: str) -> Any:
+    """Return an address in its checksummed form.
+
+    Raises:
+        InputError: not 40 hex digits, or mixed case with a wrong EIP-55 checksum.
+    """
+    digits = text.removeprefix("0x")
+    if re.fullmatch("[0-9a-fA-F]{40}", digits):
+        shown = checksum_address(bytes.fromhex(digits))
+        if digits in (shown[2:], digits.lower(), digits.upper()):
+            return shown
+    raise InputError("not an Ethereum address: {text}", text=text[:80])
 
 
 def sign(web3: Web3, account: Any, call: dict[str, Any]) -> bytes:

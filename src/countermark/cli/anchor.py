@@ -27,7 +27,6 @@ def anchor() -> None:
     rows = [
         (session.tr("checkpoint"), session.tr("{size} entries", size=made["size"])),
         (session.tr("root"), made["root"]),
-        (session.tr("log key"), made["log_key"]),
         (session.tr("transaction"), made["transaction"]),
         (session.tr("anchored"), made["anchored_at"]),
     ]

@@ -28,7 +28,10 @@ _TRUST_LIMIT = 2**20
 @click.option("--suspect", type=click.Path(path_type=Path), metavar="FILE", help="The file that the case is about.")
 @click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
 @click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
-def verify(bundle: Path, trust: Path | None, suspect: Path | None, case: str | None, audience: str | None) -> int:
+@click.option("--alpha", type=float, default=1e-6, show_default=True, help="Demand both p-values at this level.")
+def verify(
+    bundle: Path, trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float
+) -> int:
     """Verify a bundle offline, step by step. Needs no workspace, no network and no extras.
 
     Exit status: 0 verified, which takes --trust and --suspect; 1 a step does not hold; 3 self-consistent, but without
@@ -42,7 +45,7 @@ def verify(bundle: Path, trust: Path | None, suspect: Path | None, case: str | N
     from countermark.evidence.verification import verify as check
 
     session = current()
-    demand = _demand(trust, suspect, case, audience)
+    demand = _demand(trust, suspect, case, audience, alpha)
     data = read_file(bundle, limit=_BUNDLE_LIMIT)
     steps = _Steps(session)
     try:
@@ -54,7 +57,9 @@ def verify(bundle: Path, trust: Path | None, suspect: Path | None, case: str | N
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
-def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience: str | None) -> Demand:
+def _demand(
+    trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float
+) -> Demand:
     from countermark.evidence.trust import read_trust
     from countermark.evidence.verification import Demand
 
@@ -63,6 +68,7 @@ def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience
         suspect=_file_digest(suspect) if suspect else None,
         case=case,
         audience=audience,
+        alpha=alpha,
     )
 
 
@@ -179,8 +185,8 @@ def proofs(session: Session, sure: bool) -> list[str]:
     return [
         issuer,
         session.tr(
-            "From the soft observations in the bundle, both probabilities follow by arithmetic; so does the identifier, "
-            "which is this grant's and was committed to on the ledger before the office and the licensee could know it."
+            "From the soft observations in the bundle, both probabilities and the identifier follow by arithmetic. The "
+            "identifier is this grant's: neither side chose it alone, and the ledger held its commitment from the grant on."
         ),
         session.tr("The log held the entries, and its head was anchored and stamped, when the stamp says."),
     ]
@@ -190,7 +196,6 @@ def limits(session: Session, caveats: tuple[str, ...]) -> list[str]:
     """Return what the steps do not prove: what never is, and a sentence for each caveat."""
     known = caveat_sentences(session)
     return [
-        session.tr("That the observations were read from this file: the office says so, and only its key can repeat it."),
         session.tr("That the mark was not copied onto this file from another, or put there by a dishonest key holder."),
         *(known.get(caveat, plain(caveat)) for caveat in caveats),
     ]
@@ -213,6 +218,9 @@ def caveat_sentences(session: Session) -> dict[str, str]:
         ),
         "no-signed-request": session.tr(
             "That the licensee asked for any such output: no signed request is included. A lead, not an accusation."
+        ),
+        "reading-not-repeated": session.tr(
+            "That the observations were read from this file: the office says so, and only its key could repeat the reading."
         ),
         "output-linked-by-likeness": session.tr(
             "That the suspect came from the logged output: the two look alike, and are not the same bytes."

@@ -138,5 +138,5 @@ def _recoded(image: Pixels, container: str, **options: int) -> Pixels:
         return np.asarray(picture.convert("RGB"))
 
 
-def _bytes(values: NDArray[np.float64]) -> Pixels:
+def _bytes(values: NDArray[np.floating[Any]]) -> Pixels:
     return np.clip(np.rint(values), 0, 255).astype(np.uint8)

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -165,10 +166,10 @@ def _chart_places(side: int) -> NDArray[np.int32]:
 def _matrix(row: int, column: int) -> Floats:
     """Return the turn and growth of frequencies that a cell of the correlation stands for."""
     turn, growth = np.pi * row / _CELLS, np.exp(_SHIFTS[column] * _STEP)
-    return np.array(((np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn)))) * growth
+    return np.asarray(((np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))), dtype=np.float64) * float(growth)
 
 
-def _peaks(scores: Plane, count: int) -> list[tuple[int, int]]:
+def _peaks(scores: NDArray[np.floating[Any]], count: int) -> list[tuple[int, int]]:
     """Return the cells of the ``count`` highest peaks that are at least four cells apart."""
     scores, found = scores.copy(), []
     for _ in range(count):
@@ -201,7 +202,7 @@ def _local_mean(power: Plane) -> Plane:
     The mean of logarithms is used, as lines barely lift it. The half plane's edges are repeated instead of mirrored.
     """
     logs = np.log(power + np.float32(1e-6) * power.mean() + np.float32(1e-12))
-    return np.exp(box(logs, max(3, len(power) // 64)) + np.float32(_EULER))
+    return np.asarray(np.exp(box(logs, max(3, len(power) // 64)) + np.float32(_EULER)), dtype=np.float32)
 
 
 def _unfold(half: Plane) -> Plane:

@@ -171,7 +171,7 @@ class LatticeMark:
         offset = np.array((x, y)) * (TILE / _OFFSETS)
         cosines = np.cos(turns - 2 * np.pi / TILE * (self._pattern.pilots @ offset))
         # Rounded down, so that the recomputed statistic is never above the observed one.
-        cosines = np.floor(cosines * 1e4) / 1e4
+        cosines = np.asarray(np.floor(cosines * 1e4) / 1e4, dtype=np.float64)
         score = float(weights @ cosines) / math.sqrt(float(weights @ weights) / 2 + 1e-12)
         return _Fit(matrix, self._polish(turns, weights, offset), cosines, weights, score)
 

@@ -57,7 +57,7 @@ class Pattern:
             phases=numbers.astype(np.float64) * (2 * np.pi / 2**64),
             carriers=carriers,
             symbols=_places(derive_key(secret, "lattice", "symbols")),
-            signs=signs.reshape(_CARRIERS, 2),
+            signs=signs.astype(np.float64).reshape(_CARRIERS, 2),
         )
 
 
