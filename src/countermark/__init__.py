@@ -2,20 +2,19 @@
 
 The path of the data is the map of the package; each name below is loaded when it is first used.
 
-    make an office     ``create_office``, ``open_office``                     (``bootstrap``)
-    register           ``add_party``, ``register_model``                      (``workflows.register``)
-    license            ``Terms``, ``offer_terms``, ``invite``, ``accept``, ``grant_license``, ``grant_to_held``,
-                       ``revoke_grant``, ``reserve_identifiers``              (``licensing``, ``workflows.license``)
-    mark               ``request_marks``, ``mark_images``                     (``workflows.mark``)
-    trace              ``trace_files``, ``Use``, ``Trace``                    (``workflows.trace``)
-    anchor, check      ``anchor_log``, ``check_office``                       (``workflows.anchor``, ``workflows.check``)
-    keys and trust     ``rotate_key``, ``export_trust``, ``Trust``            (``workflows.keys``, ``evidence.trust``)
-    evidence           ``make_bundle``; elsewhere ``verify``, ``Demand``, ``VerifiedBundle``, ``read_trust``
-                                                                              (``workflows.bundle``, ``evidence``)
-    parts by themselves ``digest_model``, ``survey``, ``ModelManifest``, ``LatticeMark``, ``Detection``, ``NotExamined``
+    an office       ``create_office``, ``open_office``                                          ``bootstrap``
+    register        ``add_party``, ``register_model``                                           ``workflows.register``
+    license         ``Terms``, ``offer_terms``, ``invite``, ``accept``, ``grant_license``, ``grant_to_held``,
+                    ``revoke_grant``, ``reserve_identifiers``                                   ``workflows.license``
+    mark            ``request_marks``, ``mark_images``                                          ``workflows.mark``
+    trace           ``trace_files``, ``Use``, ``Trace``                                         ``workflows.trace``
+    anchor, check   ``anchor_log``, ``check_office``                                            ``workflows``
+    keys and trust  ``rotate_key``, ``export_trust``, ``Trust``                                 ``workflows.keys``
+    evidence        ``make_bundle``; elsewhere ``verify``, ``Demand``, ``VerifiedBundle``, ``read_trust``  ``evidence``
+    single parts    ``survey``, ``digest_model``, ``ModelManifest``; ``LatticeMark``, ``Detection``, ``NotExamined``
 
-*Verification* returns the verified thing or raises; *detection* returns a ``Detection`` with a p-value, never a boolean.
-Everything that is raised on purpose is a ``CountermarkError`` with a stable ``code`` (``errors``).
+*Verification* returns the verified thing or raises; *detection* returns a ``Detection`` with a p-value, never a
+boolean. Everything that is raised on purpose is a ``CountermarkError`` with a stable ``code`` (``errors``).
 """
 
 from __future__ import annotations

@@ -95,7 +95,9 @@ class Terms:
             raise InputError("unknown format of terms", hint="This version reads countermark.terms/1.")
         unknown = sorted(str(key) for key in given.keys() - cls.__dataclass_fields__.keys())
         if unknown:
-            raise InputError("terms hold an unknown field: {field}", hint=_FIELDS_HINT, field=unknown[0])
+            raise InputError(
+                "terms hold an unknown field: {field}", hint=_FIELDS_HINT, field=unknown[0], fields=_FIELDS
+            )
         terms = cls(
             name=_name(given),
             scope=_scope(given),
@@ -165,7 +167,7 @@ def coverage(
         InputError: a use that is no scope.
     """
     if use is not None and use not in SCOPES:
-        raise InputError("unknown use: {use}", hint="Uses: " + ", ".join(SCOPES), use=use)
+        raise InputError("unknown use: {use}", hint="Uses: {uses}", use=use, uses=", ".join(SCOPES))
     against = []
     if at < starts:
         against.append("before-window")
@@ -182,11 +184,12 @@ def coverage(
     return Coverage(covered=None if use is None else True, reasons=("use-not-named",) if use is None else ())
 
 
-_FIELDS_HINT = "Fields: " + ", ".join(Terms.__dataclass_fields__)
+_FIELDS = ", ".join(Terms.__dataclass_fields__)
+_FIELDS_HINT = "Fields: {fields}"
 
 
 def _wrong(field: str, want: str) -> InputError:
-    return InputError("terms: {field} must be {want}", hint=_FIELDS_HINT, field=field, want=want)
+    return InputError("terms: {field} must be {want}", hint=_FIELDS_HINT, field=field, want=want, fields=_FIELDS)
 
 
 def _name(given: dict[str, Any]) -> str:

@@ -203,7 +203,7 @@ def test_unknown_contracts_functions_and_transactions(world):
 
 @pytest.mark.parametrize("text", ["", "0x12", "zz" * 20, "0x5aAeb6053F3E94C9b9A09f33669435E7Ef1BeAeD", "11" * 32])
 def test_malformed_addresses_and_hashes_are_input_errors(world, text):
-    for ask in (world.ledger.member, lambda address: world.ledger.has_role(address, Role.LICENSEE)):
+    for ask in (world.ledger.member, lambda address: world.ledger.is_member(address, Role.LICENSEE)):
         with pytest.raises(InputError, match="not an Ethereum address"):
             ask(text)
     with pytest.raises(InputError, match="not an Ethereum address"):

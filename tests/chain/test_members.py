@@ -9,7 +9,7 @@ FOREVER = 2**64 - 1
 
 
 def has(world, name, role):
-    return world.ledger.has_role(world.address(name), role)
+    return world.ledger.is_member(world.address(name), role)
 
 
 def test_the_deployer_is_governor_registrar_and_anchorer(world):

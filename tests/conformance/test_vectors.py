@@ -51,7 +51,8 @@ def our_consistency(case: Case) -> bool:
 
 def our_checkpoint(case: Case) -> bool:
     opened = open_checkpoint(case["text"], case["origin"], PublicKey.from_text(case["public_key"]))
-    return opened == Checkpoint(case["origin"], case["size"], raw(case["root"]))
+    assert opened == Checkpoint(case["origin"], case["size"], raw(case["root"])), "whatever opens says what it should"
+    return True
 
 
 def our_verifier_key(case: Case) -> bool:

@@ -253,9 +253,9 @@ class Ledger:
         organization, key, roles, *rest = self._read("Members", "memberOf", read_address(address))
         return MemberRecord(address, organization, key, Role(roles), *rest) if roles else None
 
-    def has_role(self, address: str, roles: Role) -> bool:
-        """Whether an account holds every one of the roles now: admitted, not suspended, not past its time."""
-        return bool(self._read("Members", "hasRole", read_address(address), int(roles)))
+    def is_member(self, address: str, role: int) -> bool:
+        """Whether an account holds every one of the role's bits now: admitted, not suspended, not past its time."""
+        return bool(self._read("Members", "hasRole", read_address(address), int(role)))
 
     def events(self, name: str | None = None, *, from_block: int = 0) -> list[Event]:
         """Return our contracts' events in order, of one name or of all, from a block on."""

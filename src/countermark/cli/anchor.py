@@ -15,7 +15,6 @@ def anchor() -> None:
 
     Where nothing was appended since the last anchor, that one is shown again.
 
-    \b
     Example:
       countermark anchor
     """

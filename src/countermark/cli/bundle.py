@@ -21,10 +21,10 @@ def bundle(trace: str, out: Path, case: str | None, audience: str) -> None:
     """Put the evidence of an attributed trace into one file that a stranger verifies offline.
 
     The signed statement binds the suspect file, case, audience and date, so that it cannot be used for another. With
-    the defaults it is bound to this trace and to no audience; name both for a court. The bundle discloses names of both parties, the terms
-    and the identifier of this one grant.
+    the defaults it is bound to this trace and to no audience; name both for a court.
 
-    \b
+    The bundle discloses the names of both parties, the terms, and the mark identifier of this one grant.
+
     Example:
       countermark bundle t-0f3a5c9b2d41 --out case.zip --case 2026-017 --audience "Court of Appeal"
     """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import secrets
 import shutil
@@ -15,22 +14,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countermark.cli.session import Session, current
+from countermark.cli.session import Session, current, write_json
 from countermark.cli.shell import Command
 from countermark.cli.text import card
-from countermark.errors import ConflictError, InputError, StorageError, VerificationError, require
+from countermark.errors import ConflictError, InputError, StorageError, require
 
 if TYPE_CHECKING:
-    from countermark.core.progress import Progress
     from countermark.registry import Grant
-    from countermark.workflows.office import Office
     from countermark.workflows.trace import Trace
 
 _SIGN = "countermark-demo.json"
 _DECOYS = 1000
 _OWNER, _LICENSEES = "Studio Lin", ("Agency Nord", "Verlag Sued")
-#: Photographs in scikit-image's wheel, and the format that each is submitted in.
-_PICTURES = {"astronaut": "png", "coffee": "jpg", "chelsea": "png", "rocket": "jpg"}
 _LEAKED, _UNMARKED = "astronaut", "coffee"
 _CASE, _AUDIENCE = "demo", "anybody who runs the demo"
 _TERMS = {
@@ -44,6 +39,8 @@ _TERMS = {
     "territory": "worldwide",
     "revocable": True,
 }
+_PATH = click.Path(path_type=Path)
+_OUT_HELP = "Folder to write; an earlier demo's is replaced, no other."
 # A process of its own: it can see the bundle, the trust file and the suspect, and must not load what it does not need.
 _STRANGER = """
 import sys
@@ -70,8 +67,8 @@ class _Outcome:
 
 
 @click.command(cls=Command)
-@click.option("--out", type=click.Path(path_type=Path), default=Path("demo-out"), show_default=True, metavar="DIR", help="Folder to write; an earlier demo's is replaced, no other.")
-@click.option("--model", type=click.Path(path_type=Path), metavar="DIR", help="Model to register; examples/fashion-mnist by default.")
+@click.option("--out", type=_PATH, default="demo-out", show_default=True, metavar="DIR", help=_OUT_HELP)
+@click.option("--model", type=_PATH, metavar="DIR", help="Model to register; examples/fashion-mnist by default.")
 def demo(out: Path, model: Path | None) -> int:
     """Run the whole path on real photographs, from an empty folder to verified evidence.
 
@@ -81,7 +78,6 @@ def demo(out: Path, model: Path | None) -> int:
 
     With --json the last line of stdout is one JSON object. Exit status: 0 if every answer was the right one.
 
-    \b
     Example:
       countermark demo
       countermark demo --out /tmp/demo --json
@@ -105,7 +101,7 @@ def demo(out: Path, model: Path | None) -> int:
 def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome:
     """The path: everything below is what a user would do with the commands of the same names."""
     from countermark.bootstrap import create_office, open_office
-    from countermark.evidence.bundle import pack
+    from countermark.cli.demo_pictures import PICTURES, leak, submit
     from countermark.licensing import Terms
     from countermark.workflows.bundle import make_bundle
     from countermark.workflows.keys import export_trust
@@ -115,7 +111,7 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
     from countermark.workflows.trace import Use, trace_files
 
     passphrase = _make_passphrase(out)
-    submitted = _submit_pictures(out / "submitted")
+    submitted = submit(out / "submitted")
 
     session.note(session.tr("1/7 open an office, admit an owner and two licensees"))
     create_office(out / "workspace", passphrase, name="Demo Office", progress=progress)
@@ -138,19 +134,18 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
         }
 
         session.note(session.tr("5/7 one copy leaks; trace it, and a picture that was never marked"))
-        leak = _leak(out / "marked" / _LICENSEES[1] / f"{_LEAKED}.png", out / "leaked.jpg")
-        clean = out / "submitted" / f"{_UNMARKED}.{_PICTURES[_UNMARKED]}"
-        use = Use(scope="redistribute")
-        found, nothing = trace_files(office, [leak, clean], use=use)
+        leaked = leak(out / "marked" / _LICENSEES[1] / f"{_LEAKED}.png", out / "leaked.jpg")
+        clean = out / "submitted" / f"{_UNMARKED}.{PICTURES[_UNMARKED]}"
+        found, nothing = trace_files(office, [leaked, clean], use=Use(scope="redistribute"))
 
         session.note(session.tr("6/7 put the evidence into a bundle, and the trust file beside it"))
-        _write_json(out / "trust.json", export_trust(office).to_json())
+        write_json(out / "trust.json", export_trust(office).to_json())
         data = make_bundle(office, found.id, case=_CASE, audience=_AUDIENCE) if found.verdict == "attributed" else b""
         candidates = office.ledger.identifiers_issued()
     (out / "case.zip").write_bytes(data)
 
     session.note(session.tr("7/7 a stranger verifies it, and a copy with one byte changed"))
-    (out / "tampered.zip").write_bytes(pack(_tamper(data)) if data else b"")
+    (out / "tampered.zip").write_bytes(_tamper(data) if data else b"")
     psnr = [each.output.psnr_db for several in marked.values() for each in several]
     return _Outcome(
         leak=found,
@@ -161,3 +156,138 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
         bundle_verified=_stranger_says(out, "case.zip") == 0,
         tampered_bundle_rejected=_stranger_says(out, "tampered.zip") == 1,
     )
+
+
+def _find_model(given: Path | None) -> Path:
+    if given is not None:
+        return given
+    checkout = Path(__file__).parents[3] / "examples" / "fashion-mnist"
+    if not (checkout / "model_index.json").is_file():
+        raise InputError("the example model is not installed", hint="Give a directory of safetensors with --model.")
+    return checkout
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder empty, if it is a demo's to empty."""
+    if out.exists() and any(out.iterdir()):
+        if not (out / _SIGN).is_file():
+            raise ConflictError(
+                "{path} holds something else than a demo", hint="Choose another folder with --out.", path=out
+            )
+        shutil.rmtree(out)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        (out / _SIGN).write_text("{}\n")
+    except OSError as error:
+        raise StorageError("cannot write in {path}", path=out) from error
+
+
+def _make_passphrase(out: Path) -> str:
+    passphrase = secrets.token_urlsafe(16)
+    descriptor = os.open(out / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "w") as file:
+        file.write(passphrase + "\n")
+    return passphrase
+
+
+def _tamper(data: bytes) -> bytes:
+    """Change one byte of one member and pack the bundle again, so that only what is proven can notice."""
+    from countermark.evidence.bundle import pack, unpack
+
+    members = dict(unpack(data).members)
+    opening = members["opening.json"]
+    at = opening.index(b'"salt": "') + len(b'"salt": "')
+    members["opening.json"] = opening[:at] + (b"0" if opening[at : at + 1] != b"0" else b"1") + opening[at + 1 :]
+    return pack(members)
+
+
+def _stranger_says(out: Path, bundle: str) -> int:
+    """Verify in a separate process that gets three files, no workspace and no passphrase; return its exit status."""
+    folder = out / "stranger"
+    folder.mkdir(exist_ok=True)
+    for name in (bundle, "trust.json", "leaked.jpg"):
+        shutil.copy(out / name, folder / name)
+    arguments = [
+        "verify",
+        bundle,
+        "--trust",
+        "trust.json",
+        "--suspect",
+        "leaked.jpg",
+        "--case",
+        _CASE,
+        "--audience",
+        _AUDIENCE,
+    ]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERMARK_")}
+    done = subprocess.run(
+        [sys.executable, "-c", _STRANGER, *arguments], cwd=folder, env=environment, capture_output=True, check=False
+    )
+    (out / f"{Path(bundle).stem}-verification.txt").write_bytes(done.stdout + done.stderr)
+    return done.returncode
+
+
+def _draw(out: Path, outcome: _Outcome) -> None:
+    from countermark.cli.demo_pictures import draw_sheet
+    from countermark.marking.image.files import read_pixels
+    from countermark.workflows.mark import psnr_db
+
+    original, marked = out / "submitted" / f"{_LEAKED}.png", out / "marked" / _LICENSEES[1] / f"{_LEAKED}.png"
+    quality = psnr_db(read_pixels(original), read_pixels(marked))
+    p_ours = "-" if outcome.leak.p_ours is None else f"{outcome.leak.p_ours['value']:.0e}"
+    captions = [
+        "submitted photograph",
+        f"marked copy for {_LICENSEES[1]}\n{quality:.1f} dB PSNR",
+        "difference, ten times enlarged",
+        f"leaked: cropped, shrunk, JPEG 60\ntraced to {outcome.leak.licensee_name}, p_ours {p_ours}",
+    ]
+    draw_sheet(original, marked, out / "leaked.jpg", captions, out / "pictures.png")
+
+
+def _is_right(outcome: _Outcome) -> bool:
+    return (
+        outcome.leak.grant == outcome.grant.id
+        and outcome.clean.verdict == "nothing-found"
+        and outcome.bundle_verified
+        and outcome.tampered_bundle_rejected
+    )
+
+
+def _summary(outcome: _Outcome, seconds: float) -> dict[str, Any]:
+    leak = outcome.leak
+    return {
+        "traced_licensee": leak.licensee_name,
+        "grant": leak.grant,
+        "p_ours": leak.p_ours and leak.p_ours["value"],
+        "p_innocent": leak.p_innocent and leak.p_innocent["value"],
+        "candidates": outcome.candidates,
+        "bundle_verified": outcome.bundle_verified,
+        "tampered_bundle_rejected": outcome.tampered_bundle_rejected,
+        "seconds": seconds,
+    }
+
+
+def _describe(session: Session, outcome: _Outcome, out: Path, seconds: float) -> str:
+    summary, yes_no = _summary(outcome, seconds), {True: session.tr("yes"), False: session.tr("no")}
+    rows = [
+        (session.tr("leak traced to"), f"{summary['traced_licensee']} ({session.tr('grant')} {summary['grant']})"),
+        (session.tr("candidates"), session.tr("{count} identifiers issued", count=summary["candidates"])),
+        ("p_ours", f"{summary['p_ours'] or 1:.1e}"),
+        ("p_innocent", f"{summary['p_innocent'] or 1:.1e}"),
+        (session.tr("unmarked picture"), _verdict(session, outcome.clean)),
+        (session.tr("quality of marked copies"), f"{outcome.psnr_db:.1f} dB PSNR"),
+        (session.tr("bundle verified"), yes_no[outcome.bundle_verified]),
+        (session.tr("tampered bundle rejected"), yes_no[outcome.tampered_bundle_rejected]),
+        (session.tr("time"), f"{seconds} s"),
+        (session.tr("pictures"), str(out / "pictures.png")),
+        (session.tr("bundle"), str(out / "case.zip")),
+        (session.tr("trust file"), str(out / "trust.json")),
+        (session.tr("the stranger's report"), str(out / "case-verification.txt")),
+    ]
+    return "\n" + card(rows)
+
+
+def _verdict(session: Session, trace: Trace) -> str:
+    from countermark.cli.trace import verdicts
+
+    return verdicts(session)[trace.verdict]

@@ -35,21 +35,21 @@ def doctor() -> int:
 
     Exit status: 0 in order, or no workspace yet; 1 something is wrong with the workspace.
 
-    \b
     Example:
       countermark doctor --json
     """
     session = current()
-    document = {
+    workspace = _workspace(session)
+    document: dict[str, Any] = {
         "countermark": __version__,
         "python": platform.python_version(),
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in _PACKAGES},
         "extras": {name: [m for m in modules if not _is_installed(m)] for name, modules in _EXTRAS.items()},
-        "workspace": _workspace(session),
+        "workspace": workspace,
     }
     session.answer("doctor", document, _describe(session, document))
-    return 1 if document["workspace"]["problems"] else 0
+    return 1 if workspace["problems"] else 0
 
 
 def _workspace(session: Session) -> dict[str, Any]:

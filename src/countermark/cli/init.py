@@ -18,9 +18,8 @@ def init(directory: Path | None, name: str) -> None:
     """Make a workspace: keys, store, evidence log, and a ledger of its own with its contracts.
 
     The passphrase protects every key of the office. It is asked for twice, or read from file or environment; without
-    it the keys are lost. DIR is ./countermark-workspace where neither it nor -w nor COUNTERMARK_WORKSPACE names another.
+    it the keys are lost. DIR is ./countermark-workspace unless it, -w or COUNTERMARK_WORKSPACE names another.
 
-    \b
     Example:
       countermark init --name "Registry of the Academy"
     """

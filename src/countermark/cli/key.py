@@ -13,7 +13,6 @@ from countermark.cli.text import card
 def key() -> None:
     """Rotate the office's own keys.
 
-    \b
     Example:
       countermark key rotate log
     """
@@ -27,7 +26,6 @@ def rotate(role: str) -> None:
     What the old key signed in its time stays valid. Export the trust file again afterwards: verifiers with an older one
     reject what the new key signs.
 
-    \b
     Example:
       countermark key rotate platform
     """

@@ -29,7 +29,6 @@ _SECRETS = frozenset({"identifier", "salt", "platform_nonce"})
 def license() -> None:
     """Offer terms, grant licences, show and revoke them.
 
-    \b
     Example:
       countermark license offer 1 --terms terms.yaml
       countermark license grant 1 --to "Agency Nord"
@@ -46,7 +45,6 @@ def offer(title: int, terms: Path, legal_text: Path | None) -> None:
     The terms name the acts allowed, price, duration or expiry, seats, resale, territory, and whether the grant can be
     revoked. Their digest goes on the ledger.
 
-    \b
     Example:
       countermark license offer 1 --terms terms.yaml --legal-text licence.pdf
     """
@@ -73,7 +71,6 @@ def offer(title: int, terms: Path, legal_text: Path | None) -> None:
 def invite(offer: int, licensee: str, out: Path, starts: str | None) -> None:
     """Invite a licensee that holds its own key to accept an offer.
 
-    \b
     Example:
       countermark license invite 1 --to "Agency Nord" --out invitation.json
     """
@@ -99,7 +96,6 @@ def accept(invitation: Path, key: Path, terms: Path | None, legal_text: Path | N
     Your half of the mark identifier is drawn here, so the office cannot choose the identifier alone. Give --terms to be
     sure of what you accept: the invitation holds only their digest.
 
-    \b
     Example:
       countermark license accept invitation.json --key nord.pem --terms terms.yaml --out acceptance.json
     """
@@ -111,7 +107,12 @@ def accept(invitation: Path, key: Path, terms: Path | None, legal_text: Path | N
         raise ConflictError("the invitation is to other terms than {path}", path=terms)
     envelope = sign_acceptance(read, load_party_key(key), at=utc_now())
     write_json(out, envelope)
-    text = session.tr("Accepted offer {offer} until {expires}: {path}", offer=_of(read, "offer"), expires=_of(read, "expires"), path=out)
+    text = session.tr(
+        "Accepted offer {offer} until {expires}: {path}",
+        offer=_of(read, "offer"),
+        expires=_of(read, "expires"),
+        path=out,
+    )
     session.answer("acceptance", {"path": str(out), "acceptance": envelope}, text)
 
 
@@ -123,7 +124,6 @@ def accept(invitation: Path, key: Path, terms: Path | None, legal_text: Path | N
 def grant(offer: int, licensee: str | None, acceptance: Path | None, starts: str | None) -> None:
     """Turn an accepted offer into a grant on the ledger, with the commitment to its mark identifier.
 
-    \b
     Example:
       countermark license grant 1 --to "Agency Nord"
       countermark license grant 1 --acceptance acceptance.json
@@ -152,7 +152,6 @@ def grant(offer: int, licensee: str | None, acceptance: Path | None, starts: str
 def show(grant: str) -> None:
     """Show a grant: its terms, window and state, in the workspace and on the ledger.
 
-    \b
     Example:
       countermark license show 1
       countermark license show all
@@ -181,7 +180,6 @@ def show(grant: str) -> None:
 def revoke(grant: int, reason: str) -> None:
     """End a grant early, as the title holder, where the terms allow it.
 
-    \b
     Example:
       countermark license revoke 1 --reason "invoice 2027-14 unpaid"
     """
@@ -200,7 +198,6 @@ def reserve(count: int) -> None:
 
     A trace counts every identifier ever issued, so decoys keep its probabilities honest.
 
-    \b
     Example:
       countermark license reserve --count 1000
     """

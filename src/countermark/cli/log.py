@@ -17,7 +17,6 @@ from countermark.cli.text import card
 def log() -> None:
     """Check the evidence log, prove its entries, export it.
 
-    \b
     Example:
       countermark log check
     """
@@ -31,7 +30,6 @@ def check() -> None:
     the ledger; every transaction that an entry names must be on the ledger, and every act on the ledger must have
     exactly one entry. The first contradiction is an error.
 
-    \b
     Example:
       countermark log check
     """
@@ -57,7 +55,6 @@ def prove(index: int) -> None:
 
     The proof leads to the root of the log as it stands now; a checkpoint over that root is made by anchor.
 
-    \b
     Example:
       countermark log prove 3
     """
@@ -86,7 +83,6 @@ def export(directory: Path) -> None:
 
     Files of an earlier export stay as they are; the folder can be served by any web server.
 
-    \b
     Example:
       countermark log export public/log
     """
@@ -99,5 +95,7 @@ def export(directory: Path) -> None:
         with office.store.transaction() as transaction:
             written = export_tiles(transaction.tiles, anchor["checkpoint"], directory)
     document = {"path": str(directory), "size": anchor["size"], "root": anchor["root"], "files_written": written}
-    text = session.tr("{size} entries, {count} files written to {path}", size=anchor["size"], count=written, path=directory)
+    text = session.tr(
+        "{size} entries, {count} files written to {path}", size=anchor["size"], count=written, path=directory
+    )
     session.answer("log-export", document, text)

@@ -19,15 +19,18 @@ if TYPE_CHECKING:
 @click.command(cls=Command)
 @click.argument("grant", type=int)
 @click.argument("images", metavar="IMAGE...", nargs=-1, required=True, type=click.Path(path_type=Path))
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the marked copies.")
-@click.option("--request", type=click.Path(path_type=Path), metavar="FILE", help="The request that the licensee signed.")
+@click.option(
+    "--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the marked copies."
+)
+@click.option(
+    "--request", type=click.Path(path_type=Path), metavar="FILE", help="The request that the licensee signed."
+)
 def mark(grant: int, images: tuple[Path, ...], out: Path, request: Path | None) -> None:
     """Mark images under a grant; each output gets a log entry.
 
     PNG, JPEG and WebP with 8 bits keep their format, size, orientation and profile. --request may be left out where the
     office holds the licensee's key; then the request proves no more than the office's word.
 
-    \b
     Example:
       countermark mark 1 photo.jpg --out marked
     """

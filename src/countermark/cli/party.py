@@ -24,7 +24,6 @@ _KEY_LIMIT = 2**16
 def party() -> None:
     """Admit owners and licensees, and make keys for those who sign elsewhere.
 
-    \b
     Example:
       countermark party add "Studio Lin" --role owner
     """
@@ -41,7 +40,6 @@ def add(name: str, roles: tuple[str, ...], public_key: str | None, address: str 
     Without --public-key the office makes a key and keeps it; then the party's signatures prove no more than the
     office's word. With it, only the party can sign its acceptances and requests.
 
-    \b
     Example:
       countermark party add "Agency Nord" --role licensee --public-key nord.pub
     """
@@ -59,7 +57,6 @@ def add(name: str, roles: tuple[str, ...], public_key: str | None, address: str 
 def list_() -> None:
     """List the parties.
 
-    \b
     Example:
       countermark party list
     """
@@ -82,7 +79,6 @@ def keygen(out: Path) -> None:
     The private key goes to the file (PKCS#8, not encrypted, readable by you alone) and never leaves your machine; give
     the office the public key that is printed.
 
-    \b
     Example:
       countermark party keygen --out nord.pem
     """

@@ -27,7 +27,6 @@ def register(model_dir: Path, owner: str) -> None:
     MODEL_DIR holds safetensors as transformers or diffusers write them, shards included; it is read as a stream and
     never loaded. Pickles and links that leave the directory are refused. The same weights are registered once.
 
-    \b
     Example:
       countermark register examples/fashion-mnist --owner "Studio Lin"
     """

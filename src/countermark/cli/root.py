@@ -47,7 +47,6 @@ root = Root(
 
     Exit status: 0 yes; 1 a clear no; 2 wrong usage or input; 3 could not tell.
 
-    \b
     Example:
       countermark demo
       countermark init --help

@@ -39,7 +39,7 @@ class Session:
 
     @classmethod
     def guess(cls, arguments: Sequence[str], environment: Mapping[str, str] | None = None) -> Session:
-        """Look for ``--lang``, ``--json`` and ``--debug`` before anything is parsed: help and usage errors need them."""
+        """Look for ``--lang``, ``--json`` and ``--debug`` before parsing: help and usage errors need them."""
         options = list(arguments[: arguments.index("--")] if "--" in arguments else arguments)
         flagged = [value.removeprefix("--lang=") for value in options if value.startswith("--lang=")]
         flagged += [options[at + 1] for at, value in enumerate(options[:-1]) if value == "--lang"]
@@ -122,7 +122,7 @@ class Session:
             click.echo(text, err=True)
 
     def explain(self, error: CountermarkError) -> None:
-        """Print an error: on stderr as ``error[code]: message`` and a hint, or with ``--json`` as an object on stdout."""
+        """Print an error: on stderr as ``error[code]: message`` and a hint; with ``--json`` as an object on stdout."""
         params = {name: _as_json(value) for name, value in error.params.items()}
         if self.json:
             document = {"code": error.code, "message": str(error), "hint": error.hint, "params": params}

@@ -8,14 +8,14 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from collections.abc import Callable, Iterator, MutableMapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
 
 from countermark.cli.session import Session
-from countermark.cli.text import pad, paragraphs, width, wrap
+from countermark.cli.text import EXAMPLE, pad, paragraphs, width, wrap
 from countermark.errors import CountermarkError, InputError
 from countermark.i18n import LANGUAGES, tr
 
@@ -59,8 +59,9 @@ class Formatter(click.HelpFormatter):
         for line in wrap(text, self.width - self.current_indent):
             self.write(f"{'':>{self.current_indent}}{line}\n")
 
-    def write_dl(self, rows: Sequence[tuple[str, str]], col_max: int = _WIDEST_OPTION, col_spacing: int = 2) -> None:
+    def write_dl(self, rows: Iterable[tuple[str, str]], col_max: int = _WIDEST_OPTION, col_spacing: int = 2) -> None:
         """Write names and their explanations in two columns."""
+        rows = list(rows)
         column = min(max(width(name) for name, _ in rows), col_max) + col_spacing
         for name, text in rows:
             lines = wrap(text, max(20, self.width - self.current_indent - column)) or [""]
@@ -91,15 +92,15 @@ class _Helpful(click.Command):
         return tr(next(paragraphs(self.help or "")), _lang())
 
     def format_help_text(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the help's paragraphs; an example begins with backspace and is not wrapped."""
+        """Write the help's paragraphs; the lines of an example are not wrapped."""
         for paragraph in paragraphs(self.help or ""):
             formatter.write_paragraph()
             with formatter.indentation():
-                if not paragraph.startswith("\b"):
+                if not paragraph.startswith(EXAMPLE):
                     formatter.write_text(tr(paragraph, _lang()))
                     continue
-                _, heading, *lines = paragraph.splitlines()
-                formatter.write_text(tr(heading.strip(), _lang()))
+                heading, *lines = paragraph.splitlines()
+                formatter.write_text(tr(heading, _lang()))
                 formatter.write("".join(f"{'':>{formatter.current_indent}}{line}\n" for line in lines))
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
@@ -161,7 +162,9 @@ class Root(Group):
         command: click.Command = getattr(importlib.import_module(f"countermark.cli.{module}"), attribute or module)
         return command
 
-    def main(self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any) -> NoReturn:
+    def main(  # type: ignore[override]  # click's may return, ours never does
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
         """Run a command line and exit with its status."""
         arguments = list(sys.argv[1:] if args is None else args)
         session = Session.guess(arguments)
@@ -198,8 +201,10 @@ def _described(param: click.Parameter, ctx: click.Context) -> tuple[str, str] | 
     record = param.get_help_record(ctx)
     if record is None or not isinstance(param, click.Option):
         return record
-    names, _ = record
-    return names, tr(param.help or "", _lang())
+    extra = param.get_help_extra(ctx)
+    notes = [tr("required", _lang())] if "required" in extra else []
+    notes += [tr("default: {value}", _lang(), value=extra["default"])] if "default" in extra else []
+    return record[0], tr(param.help or "", _lang()) + (f"  [{', '.join(notes)}]" if notes else "")
 
 
 def _lang() -> str:

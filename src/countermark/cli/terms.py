@@ -41,18 +41,19 @@ def _parse(path: Path) -> Any:
     class Loader(yaml.SafeLoader):
         """YAML 1.2's booleans and no dates, so that the country NO is a country and a time stays text."""
 
-        yaml_implicit_resolvers = {
-            first: [pair for pair in pairs if not pair[0].endswith((":bool", ":timestamp"))]
-            for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
-        }
-
         def construct_mapping(self, node: Any, deep: bool = False) -> Any:
             keys = [self.construct_object(key, deep=deep) for key, _ in node.value]
             if len(set(map(str, keys))) < len(keys):
                 raise yaml.YAMLError("a field is given twice")
             return super().construct_mapping(node, deep=deep)
 
-    Loader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF")
+    Loader.yaml_implicit_resolvers = {
+        first: [pair for pair in pairs if not pair[0].endswith((":bool", ":timestamp"))]
+        for first, pairs in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+    Loader.add_implicit_resolver(
+        "tag:yaml.org,2002:bool", re.compile(r"^(?:true|True|TRUE|false|False|FALSE)$"), "tTfF"
+    )
     try:
         return yaml.load(read_file(path, limit=_LIMIT), Loader)
     except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:

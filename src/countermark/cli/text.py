@@ -6,12 +6,15 @@ that it cannot move the cursor, recolour a verdict or reverse the reading direct
 
 from __future__ import annotations
 
+import inspect
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TextIO
 
 Row = tuple[str, str]
+#: What an example in a docstring begins with.
+EXAMPLE = "Example:"
 
 # Control characters, and the bidirectional overrides and isolates of Unicode (UAX #9).
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
@@ -64,9 +67,9 @@ def table(head: Sequence[str], rows: Sequence[Sequence[object]], *, indent: int 
 
 
 def paragraphs(text: str) -> Iterator[str]:
-    """Return a docstring's paragraphs: prose joined to one line, and what begins with backspace as it stands."""
-    for block in re.split(r"\n\s*\n", text.strip()):
-        yield block if block.lstrip().startswith("\b") else " ".join(block.split())
+    """Return a docstring's paragraphs: prose joined to one line, an example as it stands."""
+    for block in re.split(r"\n\s*\n", inspect.cleandoc(text)):
+        yield block if block.startswith(EXAMPLE) else " ".join(block.split())
 
 
 def is_utf8(stream: TextIO) -> bool:

@@ -14,7 +14,6 @@ from countermark.cli.text import card, table
 def title() -> None:
     """List and show titles.
 
-    \b
     Example:
       countermark title list
     """
@@ -24,7 +23,6 @@ def title() -> None:
 def list_() -> None:
     """List the titles.
 
-    \b
     Example:
       countermark title list
     """
@@ -45,7 +43,6 @@ def list_() -> None:
 def show(number: int) -> None:
     """Show a title, its manifest digest, and the offers under it.
 
-    \b
     Example:
       countermark title show 1
     """

@@ -33,7 +33,6 @@ def trace(files: tuple[Path, ...], alpha: float, scope: str | None, territory: s
     Exit status: 0 if any file is attributed; else 3 if any could not be told (not attributable, not examined); else 1.
     So 1 is a clear no for every file, and no unexamined file hides behind it.
 
-    \b
     Example:
       countermark trace suspect.jpg --use publish --where DE
     """
@@ -56,7 +55,7 @@ def status(traces: list[Trace]) -> int:
 
 def describe(session: Session, trace: Trace) -> str:
     """Return the answer about one file, for people."""
-    verdict = _verdicts(session)[trace.verdict]
+    verdict = verdicts(session)[trace.verdict]
     reason = "" if trace.verdict == "attributed" else f": {_reasons(session).get(trace.reason, trace.reason)}"
     parts = [f"{plain(trace.file)}: {verdict}{reason}", card(_rows(session, trace))]
     if trace.verdict == "attributed":
@@ -68,14 +67,30 @@ def describe(session: Session, trace: Trace) -> str:
 def _rows(session: Session, trace: Trace) -> list[Row]:
     rows = [(session.tr("trace"), f"{trace.id}  ({trace.suspect})")]
     if trace.verdict in ("attributed", "not-attributable"):
-        rows.append((session.tr("mark"), session.tr("found under title {title}, epoch {epoch}; {geometry}", title=trace.title, epoch=trace.epoch, geometry=_geometry(session, trace.geometry))))
+        rows.append(
+            (
+                session.tr("mark"),
+                session.tr(
+                    "found under title {title}, epoch {epoch}; {geometry}",
+                    title=trace.title,
+                    epoch=trace.epoch,
+                    geometry=_geometry(session, trace.geometry),
+                ),
+            )
+        )
     if trace.p_ours is not None:
         tried = trace.p_ours["corrected_for"]
-        corrected = session.tr("corrected for {geometries} geometries and {keys} keys", geometries=tried["geometries"], keys=tried["keys"])
+        corrected = session.tr(
+            "corrected for {geometries} geometries and {keys} keys", geometries=tried["geometries"], keys=tried["keys"]
+        )
         rows.append(("p_ours", f"{_show_p(trace.p_ours['value'])}  {corrected}"))
     if trace.p_innocent is not None:
         tried = trace.p_innocent["corrected_for"]
-        corrected = session.tr("corrected for {identifiers} identifiers issued and {words} words tried", identifiers=tried["identifiers"], words=tried["words"])
+        corrected = session.tr(
+            "corrected for {identifiers} identifiers issued and {words} words tried",
+            identifiers=tried["identifiers"],
+            words=tried["words"],
+        )
         rows.append(("p_innocent", f"{_show_p(trace.p_innocent['value'])}  {corrected}"))
     rows.append((session.tr("level"), f"{trace.alpha:g}"))
     if trace.verdict == "attributed":
@@ -93,8 +108,22 @@ def _attributed_rows(session: Session, trace: Trace) -> list[Row]:
     if trace.output is None:
         rows.append((session.tr("output"), session.tr("no recorded output of this grant looks alike")))
     else:
-        kind = session.tr("identical file") if trace.output["is_identical"] else session.tr("likeness {likeness}, a lead and not a statistic", likeness=trace.output["likeness"])
-        rows.append((session.tr("output"), session.tr("log entry {index} of {time}; {kind}", index=trace.output["log_index"], time=trace.output["time"], kind=kind)))
+        kind = (
+            session.tr("identical file")
+            if trace.output["is_identical"]
+            else session.tr("likeness {likeness}, a lead and not a statistic", likeness=trace.output["likeness"])
+        )
+        rows.append(
+            (
+                session.tr("output"),
+                session.tr(
+                    "log entry {index} of {time}; {kind}",
+                    index=trace.output["log_index"],
+                    time=trace.output["time"],
+                    kind=kind,
+                ),
+            )
+        )
     return rows
 
 
@@ -136,7 +165,8 @@ def _show_p(value: float) -> str:
     return f"{value:.2g}"
 
 
-def _verdicts(session: Session) -> dict[str, str]:
+def verdicts(session: Session) -> dict[str, str]:
+    """Return each verdict in words."""
     return {
         "attributed": session.tr("attributed"),
         "not-attributable": session.tr("mark found, but not attributable"),

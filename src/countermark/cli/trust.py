@@ -16,7 +16,6 @@ from countermark.cli.text import card
 def trust() -> None:
     """Export what a verifier must know of this office.
 
-    \b
     Example:
       countermark trust export --out trust.json
     """
@@ -29,7 +28,6 @@ def export(out: Path | None) -> None:
 
     It travels to the verifier by another way than any bundle: on the office's web site, in a contract, by hand.
 
-    \b
     Example:
       countermark trust export --out trust.json
     """

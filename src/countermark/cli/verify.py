@@ -37,7 +37,6 @@ def verify(
     Exit status: 0 verified, which takes --trust and --suspect; 1 a step does not hold; 3 self-consistent, but without
     trust file or suspect nobody has vouched for the issuer, or for what it is about.
 
-    \b
     Example:
       countermark verify case.zip --trust trust.json --suspect suspect.jpg --case 2026-017
     """
@@ -57,9 +56,7 @@ def verify(
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
-def _demand(
-    trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float
-) -> Demand:
+def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float) -> Demand:
     from countermark.evidence.trust import read_trust
     from countermark.evidence.verification import Demand
 
@@ -116,7 +113,9 @@ def _conclusion(session: Session, verified: VerifiedBundle) -> str:
     from countermark.evidence.verification import VERIFIED
 
     stated, sure = verified.statement, verified.outcome == VERIFIED
-    heading = session.tr("VERIFIED") if sure else session.tr("SELF-CONSISTENT, ISSUER UNKNOWN: this is not a verification")
+    heading = (
+        session.tr("VERIFIED") if sure else session.tr("SELF-CONSISTENT, ISSUER UNKNOWN: this is not a verification")
+    )
     rows = [
         (session.tr("suspect"), stated["suspect"]),
         (session.tr("grant"), f"{stated['grant']}  ({session.tr('title')} {stated['title']})"),
@@ -185,8 +184,8 @@ def proofs(session: Session, sure: bool) -> list[str]:
     return [
         issuer,
         session.tr(
-            "From the soft observations in the bundle, both probabilities and the identifier follow by arithmetic. The "
-            "identifier is this grant's: neither side chose it alone, and the ledger held its commitment from the grant on."
+            "From the soft observations in the bundle, both probabilities and the identifier follow by arithmetic. "
+            "The identifier is this grant's: neither side chose it alone, and the ledger holds its commitment."
         ),
         session.tr("The log held the entries, and its head was anchored and stamped, when the stamp says."),
     ]
@@ -220,7 +219,7 @@ def caveat_sentences(session: Session) -> dict[str, str]:
             "That the licensee asked for any such output: no signed request is included. A lead, not an accusation."
         ),
         "reading-not-repeated": session.tr(
-            "That the observations were read from this file: the office says so, and only its key could repeat the reading."
+            "That the observations were read from this file: the office says so, and only its key could repeat it."
         ),
         "output-linked-by-likeness": session.tr(
             "That the suspect came from the logged output: the two look alike, and are not the same bytes."

@@ -92,7 +92,7 @@ def innocent_p(issued: int, tried: int) -> float:
     """
     if issued < 0 or tried < 0:
         raise InputError("counts are not negative")
-    return min(1.0, issued * tried / 2**WORD_BITS)
+    return min(1.0, issued * tried / float(1 << WORD_BITS))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

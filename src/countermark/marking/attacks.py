@@ -139,4 +139,4 @@ def _recoded(image: Pixels, container: str, **options: int) -> Pixels:
 
 
 def _bytes(values: NDArray[np.floating[Any]]) -> Pixels:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)

@@ -34,6 +34,7 @@ from countermark.workflows.office import (
     recorder,
     sign,
 )
+from countermark.workflows.register import ROLE_BITS
 
 _MAX_BATCH = 1_000_000
 
@@ -364,6 +365,8 @@ def usable_grant(office: Office, number: int, *, at: datetime) -> tuple[Grant, T
         raise GrantNotStarted("grant {grant} starts at {time}", grant=number, time=grant.starts)
     if not office.ledger.permitted(number, int(at.timestamp())):
         raise GrantRevoked("the ledger does not hold grant {grant} for valid", grant=number)
+    if not office.ledger.is_member(licensee.address, ROLE_BITS["licensee"]):
+        raise RightsError("{party} is suspended, or no longer a member", party=licensee.name)
     return grant, terms, title, licensee
 
 

@@ -102,6 +102,9 @@ class Ledger(Protocol):
     def events(self, name: str | None = None) -> Sequence[Event]:
         """Return the contracts' events in order, of one name or of all."""
 
+    def is_member(self, address: str, role: int) -> bool:
+        """Whether an account holds a role (its bit) now: admitted, not suspended, not past its time."""
+
     def permitted(self, grant: int, at: int) -> bool:
         """Whether the ledger holds a grant for valid at a time, unix seconds."""
 

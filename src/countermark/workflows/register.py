@@ -34,7 +34,7 @@ from countermark.workflows.office import (
 )
 
 #: Ledger role bits (contracts/src/Members.sol).
-_ROLE_BITS = {"owner": 1 << 2, "licensee": 1 << 3, "regulator": 1 << 5}
+ROLE_BITS = {"owner": 1 << 2, "licensee": 1 << 3, "regulator": 1 << 5}
 #: A member's float for transaction fees, forwarded on admission: the embedded chain's coin is worth nothing.
 _FEE_FLOAT = 10**18
 
@@ -88,7 +88,7 @@ def _plan_party(
         address=address or office.ledger.address_of(account),
         custody="external" if public_key else "held",
     )
-    mask = sum(_ROLE_BITS[role] for role in member.roles)
+    mask = sum(ROLE_BITS[role] for role in member.roles)
     call = (member.address, name_digest(name, salt), signing_key_digest(member.key), mask, 2**64 - 1)
     raw = office.ledger.prepare_call(office.account, "Members", "admit", call, _FEE_FLOAT)
     return {"transaction": raw.hex(), "party": member.to_json()}

@@ -13,7 +13,10 @@ LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
 
 def luma(image: NDArray[np.uint8]) -> Plane:
     """Return the luma plane (H, W), 0 to 255, of an (H, W, 3) or (H, W) picture."""
-    return image.astype(np.float32) if image.ndim == 2 else image.astype(np.float32) @ LUMA
+    if image.ndim == 2:
+        return image.astype(np.float32)
+    red, green, blue = (image[..., i] * weight for i, weight in enumerate(LUMA))
+    return np.asarray(red + green + blue, dtype=np.float32)
 
 
 def box(plane: Plane, radius: int) -> Plane:
