@@ -219,6 +219,24 @@ def test_one_process_at_a_time_and_only_with_the_passphrase(office, case_office,
         create_office(case_office.workspace, PASSPHRASE, name="again")
 
 
+def test_a_store_restored_from_an_old_copy_signs_nothing(case_office, tmp_path):
+    """The log and its signer's memory go back together; the ledger still knows better."""
+    import shutil
+
+    from countermark.errors import CheckpointInconsistent
+    from countermark.workflows.anchor import anchor_log
+
+    copy = case_office.copy_workspace(tmp_path / "office")
+    with open_office(copy, PASSPHRASE) as office:
+        license.reserve_identifiers(office, 2)
+        anchor_log(office)
+    shutil.copy(case_office.workspace / "store.db", copy / "store.db")
+    for leftover in copy.glob("store.db-*"):
+        leftover.unlink()
+    with open_office(copy, PASSPHRASE) as office, pytest.raises(CheckpointInconsistent):
+        anchor_log(office)
+
+
 def test_an_interrupted_init_is_taken_up_again(tmp_path):
     from countermark.adapters.keystore import Keystore
 

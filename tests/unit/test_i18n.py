@@ -35,7 +35,9 @@ def subclasses(base: type) -> Iterator[type]:
 
 
 ERRORS = {cls.__name__ for cls in subclasses(errors.CountermarkError)} | {
-    name for name, value in vars(shell).items() if isinstance(value, type) and issubclass(value, errors.CountermarkError)
+    name
+    for name, value in vars(shell).items()
+    if isinstance(value, type) and issubclass(value, errors.CountermarkError)
 }
 
 

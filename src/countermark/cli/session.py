@@ -68,7 +68,7 @@ class Session:
         known = read_passphrase(self.settings)
         if known is not None:
             return known
-        if not sys.stdin.isatty():
+        if not _can_ask():
             raise InputError(
                 "no passphrase",
                 hint="Give it with --passphrase-file or COUNTERMARK_PASSPHRASE, or run this in a terminal.",
@@ -171,6 +171,10 @@ def write_file(path: Path, data: bytes) -> None:
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON document, readable by people."""
     write_file(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+
+
+def _can_ask() -> bool:
+    return sys.stdin.isatty()
 
 
 def _as_json(value: object) -> object:

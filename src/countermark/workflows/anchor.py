@@ -6,6 +6,8 @@ import base64
 from typing import Any
 
 from countermark.core.canonical import digest
+from countermark.errors import CheckpointInconsistent
+from countermark.evidence import log
 from countermark.evidence.checkpoint import checkpoint_digest, read_unverified, sign_head
 from countermark.registry import Transaction
 from countermark.workflows.office import Intent, Office, Receipt, perform, recorder
@@ -18,7 +20,10 @@ def anchor_log(office: Office) -> dict[str, Any]:
         CheckpointInconsistent: the log contradicts what was signed before; nothing is signed.
         NetworkError: the time-stamp authority cannot be reached; nothing is anchored.
     """
+    last = office.ledger.latest_anchor(log_id(office.origin))
     with office.store.transaction() as transaction:
+        if last is not None:
+            _check_against_ledger(transaction, last.size, last.root)
         size = transaction.tiles.head().size
         latest = transaction.get("anchor", str(size))
     return perform(office, "anchor", {"size": size}, lambda: _plan(office), earlier=latest)
@@ -41,6 +46,16 @@ def _plan(office: Office) -> Intent:
             "timestamp": base64.b64encode(token).decode(),
         },
     }
+
+
+def _check_against_ledger(transaction: Transaction, size: int, root: bytes) -> None:
+    """Refuse a log that was restored from before its last anchor: the signer's memory went back with it."""
+    if transaction.tiles.head().size < size or log.root(transaction.tiles, size) != root:
+        raise CheckpointInconsistent(
+            "the log is not the one that the ledger anchored at {size} entries",
+            hint="Restore the store from its latest copy; signing this head would fork the log.",
+            size=size,
+        )
 
 
 @recorder("anchor")

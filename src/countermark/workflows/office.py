@@ -72,6 +72,18 @@ class Event(Protocol):
         """Hex with ``0x``."""
 
 
+class Anchored(Protocol):
+    """An anchor as the ledger holds it."""
+
+    @property
+    def size(self) -> int:
+        """Entries under the root."""
+
+    @property
+    def root(self) -> bytes:
+        """32 bytes."""
+
+
 class Ledger(Protocol):
     """The ledger, as far as workflows use it."""
 
@@ -101,6 +113,9 @@ class Ledger(Protocol):
 
     def events(self, name: str | None = None) -> Sequence[Event]:
         """Return the contracts' events in order, of one name or of all."""
+
+    def latest_anchor(self, log_id: bytes) -> Anchored | None:
+        """Return the newest anchor of a log, or None."""
 
     def is_member(self, address: str, role: int) -> bool:
         """Whether an account holds a role (its bit) now: admitted, not suspended, not past its time."""

@@ -1,0 +1,376 @@
+"""The commands, on a real workspace with small pictures: every answer in JSON and in words, every exit status."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import struct
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner, Result
+from PIL import Image
+from skimage import data
+
+from countermark.cli.root import root
+from countermark.evidence.bundle import pack, unpack
+from countermark.marking.attacks import apply
+
+PASSPHRASE = "correct horse battery"
+TERMS = """
+name: Catalogue pictures
+scope: [infer, commercial, publish]
+price: 250000
+currency: EUR
+duration_days: 365
+seats: 0
+resale: false
+territory: [NO, DE]
+revocable: true
+"""
+
+
+@dataclass(frozen=True)
+class Desk:
+    """A folder with a workspace, and the commands run in it."""
+
+    folder: Path
+    answers: dict[str, dict[str, Any]]
+
+    def run(self, *arguments: str, **environment: str) -> Result:
+        workspace = {"COUNTERMARK_WORKSPACE": str(self.folder / "office"), "COUNTERMARK_PASSPHRASE": PASSPHRASE}
+        env = workspace | {"COUNTERMARK_LANG": "en"} | environment
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            return CliRunner().invoke(root, [argument for argument in arguments], env=env)
+        finally:
+            os.chdir(before)
+
+    def ask(self, *arguments: str, status: int = 0) -> dict[str, Any]:
+        """Run with --json, keep the answer under the command's words, and return it."""
+        result = self.run(*arguments, "--json")
+        assert result.exit_code == status, result.output
+        assert len(result.stdout.splitlines()) == 1
+        answer: dict[str, Any] = json.loads(result.stdout)
+        assert answer["type"].startswith("countermark.")
+        words = [word for word in arguments[:2] if word.isalpha() and word.islower()]
+        self.answers.setdefault(" ".join(words), answer)
+        return answer
+
+
+def write_model(folder: Path) -> None:
+    """Write a model of one tensor, as safetensors."""
+    folder.mkdir()
+    header = json.dumps({"weight": {"dtype": "F32", "shape": [64, 4], "data_offsets": [0, 1024]}}).encode()
+    content = struct.pack("<Q", len(header)) + header + np.arange(256, dtype="<f4").tobytes()
+    (folder / "model.safetensors").write_bytes(content)
+    (folder / "config.json").write_text("{}")
+
+
+def write_pictures(folder: Path) -> None:
+    Image.fromarray(data.astronaut()[:320, :320]).save(folder / "photo.png")
+    Image.fromarray(data.coffee()[:256, :256]).save(folder / "unmarked.png")
+    (folder / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n" + b"\0" * 50)
+
+
+@pytest.fixture(scope="module")
+def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
+    """An office that has done everything once: the acts are the fixture, the tests look at them."""
+    desk = Desk(tmp_path_factory.mktemp("cli"), {})
+    write_model(desk.folder / "model")
+    write_pictures(desk.folder)
+    (desk.folder / "terms.yaml").write_text(TERMS)
+    (desk.folder / "licence.txt").write_text("In words.")
+    ask = desk.ask
+    ask("init", "--name", "Test Office")
+    key = ask("party", "keygen", "--out", "nord.pem")
+    ask("party", "add", "Lin", "--role", "owner")
+    ask("party", "add", "Nord", "--role", "licensee", "--public-key", key["public_key"])
+    ask("party", "add", "Sud", "--role", "licensee")
+    ask("party", "list")
+    ask("register", "model", "--owner", "Lin")
+    ask("title", "list")
+    ask("title", "show", "1")
+    ask("license", "offer", "1", "--terms", "terms.yaml", "--legal-text", "licence.txt")
+    invitation = ask("license", "invite", "1", "--to", "Nord", "--out", "invitation.json")
+    ask("license", "accept", "invitation.json", "--key", "nord.pem", "--out", "acceptance.json",
+        "--terms", "terms.yaml", "--legal-text", "licence.txt")  # fmt: skip
+    ask("license", "grant", "1", "--acceptance", "acceptance.json")
+    ask("license", "grant", "1", "--to", "Sud")
+    ask("license", "reserve", "--count", "50")
+    ask("request", "1", "photo.png", "--office", invitation["invitation"]["office"], "--key", "nord.pem",
+        "--out", "request.json")  # fmt: skip
+    ask("mark", "1", "photo.png", "--out", "marked", "--request", "request.json")
+    ask("mark", "2", "photo.png", "--out", "marked-sud")
+    leaked = apply("resize(0.75)", np.asarray(Image.open(desk.folder / "marked" / "photo.png")))
+    Image.fromarray(leaked).save(desk.folder / "leak.jpg", quality=70)
+    ask("trace", "leak.jpg", "--use", "publish", "--where", "FR")
+    ask("anchor")
+    ask("trust", "export", "--out", "trust.json")
+    trace = desk.answers["trace"]["traces"][0]["id"]
+    ask("bundle", trace, "--out", "case.zip", "--case", "2026-17", "--audience", "court")
+    ask("verify", "case.zip", "--trust", "trust.json", "--suspect", "leak.jpg", "--case", "2026-17")
+    ask("log", "check")
+    ask("log", "prove", "5")
+    ask("log", "export", "public")
+    ask("doctor")
+    ask("license", "show", "1")
+    return desk
+
+
+def test_every_command_was_asked(desk: Desk) -> None:
+    assert {name for name, _ in commands()} - desk.answers.keys() == {"demo", "key rotate", "license revoke"}
+
+
+def test_registering_says_what_was_digested_and_proves_the_entry(desk: Desk) -> None:
+    answer = desk.answers["register"]
+    assert answer["manifest_digest"].startswith("sha256:")
+    assert answer["weights_root"].startswith("sha256:")
+    assert (answer["files"], answer["tensors"], answer["total_bytes"]) == (2, 1, answer["total_bytes"])
+    assert answer["megabytes_per_second"] > 0
+    assert answer["inclusion"]["index"] == answer["log_index"]
+    assert answer["transaction"].startswith("0x")
+
+
+def test_a_trace_names_the_licensee_with_both_p_values(desk: Desk) -> None:
+    (trace,) = desk.answers["trace"]["traces"]
+    assert (trace["verdict"], trace["grant"], trace["licensee_name"]) == ("attributed", 1, "Nord")
+    assert trace["p_ours"]["value"] < 1e-6
+    assert trace["p_innocent"]["corrected_for"]["identifiers"] == 52
+    assert trace["coverage"]["reasons"] == ["outside-territory"]
+    assert trace["output"]["log_index"] == desk.answers["mark"]["outputs"][0]["log_index"]
+
+
+def test_a_trace_reads_well(desk: Desk) -> None:
+    result = desk.run("trace", "leak.jpg", "unmarked.png", "broken.png")
+    assert result.exit_code == 0
+    for words in ("leak.jpg: attributed", "p_innocent", "corrected for 52 identifiers", "Nord", "dishonest key holder",
+                  "unmarked.png: nothing found", "broken.png: not examined", "countermark bundle t-"):  # fmt: skip
+        assert words in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("files", "status"),
+    [
+        (["unmarked.png"], 1),
+        (["broken.png"], 3),
+        (["unmarked.png", "broken.png"], 3),
+        (["unmarked.png", "leak.jpg"], 0),
+    ],
+)
+def test_the_status_of_several_files_is_any_yes_then_any_doubt(desk: Desk, files: list[str], status: int) -> None:
+    assert desk.run("trace", *files).exit_code == status
+
+
+def test_verifying_prints_every_step_and_what_is_not_proven(desk: Desk) -> None:
+    result = desk.run("verify", "case.zip", "--trust", "trust.json", "--suspect", "leak.jpg")
+    assert result.exit_code == 0
+    assert result.stdout.count("✓") == 18
+    assert "VERIFIED" in result.stdout
+    assert "What this does not prove" in result.stdout
+    assert "no audience was given" in result.stdout
+    # Nord holds its own key; that the office could have signed for it must not be said.
+    assert "the office holds its key" not in result.stdout
+
+
+def test_without_trust_or_suspect_nothing_is_verified(desk: Desk) -> None:
+    for arguments in ([], ["--trust", "trust.json"], ["--suspect", "leak.jpg"]):
+        result = desk.run("verify", "case.zip", *arguments)
+        assert result.exit_code == 3
+        assert "ISSUER UNKNOWN" in result.stdout
+
+
+def test_a_failing_step_is_named(desk: Desk) -> None:
+    result = desk.run("verify", "case.zip", "--trust", "trust.json", "--suspect", "photo.png")
+    assert result.exit_code == 1
+    assert "✗  4" in result.stdout
+    assert result.stderr.startswith("error[policy-unmet]: ")
+    answer = desk.ask("verify", "case.zip", "--case", "another", status=1)
+    assert (answer["type"], answer["params"]["step"], answer["params"]["step_name"]) == (
+        "countermark.error/1",
+        4,
+        "audience",
+    )
+
+
+def test_a_changed_byte_is_found(desk: Desk) -> None:
+    members = dict(unpack((desk.folder / "case.zip").read_bytes()).members)
+    members["offer.json"] = members["offer.json"].replace(b"payload", b"paylaod", 1)
+    (desk.folder / "tampered.zip").write_bytes(pack(members))
+    answer = desk.ask("verify", "tampered.zip", status=1)
+    assert answer["params"]["step_name"] == "statement"
+    broken = bytearray((desk.folder / "case.zip").read_bytes())
+    broken[len(broken) // 2] ^= 1
+    (desk.folder / "broken.zip").write_bytes(bytes(broken))
+    assert desk.run("verify", "broken.zip").exit_code in (1, 2)
+
+
+def test_verifying_needs_no_workspace_and_loads_nothing_heavy(desk: Desk, tmp_path: Path) -> None:
+    for name in ("case.zip", "trust.json", "leak.jpg"):
+        shutil.copy(desk.folder / name, tmp_path / name)
+    arguments = ["verify", "case.zip", "--trust", "trust.json", "--suspect", "leak.jpg", "--json"]
+    probe = (
+        "import sys\nfrom countermark.cli import main\n"
+        f"try: main({arguments!r})\nexcept SystemExit as end: assert end.code == 0\n"
+        "heavy = {'torch', 'web3', 'eth', 'sqlalchemy', 'PIL', 'scipy', 'rich'} & set(sys.modules)\n"
+        "assert not heavy, heavy\n"
+    )
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERMARK")}
+    done = subprocess.run(
+        [sys.executable, "-c", probe], cwd=tmp_path, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["outcome"] == "verified"
+
+
+def test_titles_grants_and_parties_are_listed_without_secrets(desk: Desk) -> None:
+    shown = desk.answers["license show"]
+    assert shown["state"] == "in force"
+    assert shown["permitted_by_ledger"] is True
+    assert not {"identifier", "salt", "platform_nonce"} & shown.keys()
+    assert all("name_salt" not in party for party in desk.answers["party list"]["parties"])
+    assert "Nord" in desk.run("license", "show", "all").stdout
+    assert "Lin" in desk.run("title", "list").stdout
+
+
+def test_the_same_weights_are_registered_once(desk: Desk) -> None:
+    answer = desk.ask("register", "model", "--owner", "Lin", status=1)
+    assert (answer["code"], answer["params"]["title"]) == ("already-registered", 1)
+
+
+def test_a_revoked_grant_marks_nothing_more(desk: Desk) -> None:
+    desk.run("license", "grant", "1", "--to", "Sud")
+    assert desk.ask("license", "revoke", "3", "--reason", "unpaid")["state"] == "revoked"
+    assert desk.ask("mark", "3", "photo.png", "--out", "never", status=1)["code"] == "grant-revoked"
+    assert desk.ask("license", "revoke", "3", "--reason", "again", status=1)["code"] == "grant-revoked"
+
+
+def test_other_terms_than_those_read_are_not_accepted(desk: Desk) -> None:
+    (desk.folder / "other.yaml").write_text(TERMS.replace("250000", "1"))
+    desk.ask("license", "invite", "1", "--to", "Nord", "--out", "again.json")
+    answer = desk.ask(
+        "license", "accept", "again.json", "--key", "nord.pem", "--terms", "other.yaml", "--out", "no.json", status=1
+    )
+    assert answer["code"] == "conflict"
+    assert not (desk.folder / "no.json").exists()
+
+
+def test_a_request_for_one_file_does_not_mark_another(desk: Desk) -> None:
+    answer = desk.ask("mark", "1", "unmarked.png", "--out", "m2", "--request", "request.json", status=1)
+    assert answer["code"] == "signature-invalid"
+
+
+def test_a_rotated_key_needs_a_new_trust_file(desk: Desk) -> None:
+    assert desk.ask("key", "rotate", "platform")["role"] == "platform"
+    trace = desk.answers["trace"]["traces"][0]["id"]
+    desk.ask("bundle", trace, "--out", "later.zip")
+    arguments = ("verify", "later.zip", "--suspect", "leak.jpg", "--trust")
+    assert desk.ask(*arguments, "trust.json", status=1)["params"]["step_name"] == "statement"
+    desk.ask("trust", "export", "--out", "trust2.json")
+    assert desk.ask(*arguments, "trust2.json")["statement"]["audience"] == "any"
+    assert desk.run("verify", "case.zip", "--suspect", "leak.jpg", "--trust", "trust2.json").exit_code == 0
+
+
+def test_the_trust_file_can_go_to_stdout(desk: Desk) -> None:
+    result = desk.run("trust", "export")
+    assert json.loads(result.stdout)["format"] == "countermark.trust/1"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["-w", "nowhere", "title", "list"], 2, "not-found"),
+        (["title", "show", "99"], 2, "not-found"),
+        (["register", "nowhere", "--owner", "Lin"], 2, "input"),
+        (["register", "model", "--owner", "Nord"], 2, "input"),
+        (["register", "model", "--owner", "Nobody"], 2, "not-found"),
+        (["license", "show", "first"], 2, "input"),
+        (["license", "grant", "1"], 2, "input"),
+        (["license", "offer", "1", "--terms", "licence.txt"], 2, "input"),
+        (["party", "add", "Lin", "--role", "owner"], 1, "conflict"),
+        (["party", "add", "X", "--role", "licensee", "--public-key", "nord.pem"], 2, "input"),
+        (["party", "add", "X", "--role", "licensee", "--address", "0x12"], 2, "input"),
+        (["party", "keygen", "--out", "nord.pem"], 1, "conflict"),
+        (["mark", "1", "broken.png", "--out", "m", "--request", "request.json"], 1, "signature-invalid"),
+        (["mark", "1", "photo.png", "--out", "m"], 2, "keystore"),
+        (["bundle", "t-none", "--out", "x.zip"], 2, "not-found"),
+        (["trace", "photo.png", "--alpha", "0.5"], 2, "input"),
+        (["trace", "photo.png", "--use", "dance"], 2, "input"),
+        (["verify", "photo.png"], 2, "hostile-file"),
+        (["verify", "case.zip", "--trust", "terms.yaml"], 2, "input"),
+        (["log", "prove", "9999"], 2, "not-found"),
+        (["init"], 1, "conflict"),
+        (["dance"], 2, "usage"),
+        (["trace"], 2, "usage"),
+        (["trace", "--dance", "x"], 2, "usage"),
+        (["party", "add", "X", "--role", "king"], 2, "usage"),
+    ],
+)
+def test_errors_have_a_code_and_a_status(desk: Desk, arguments: list[str], status: int, code: str) -> None:
+    answer = desk.ask(*arguments, status=status)
+    assert (answer["type"], answer["code"]) == ("countermark.error/1", code)
+    for lang, label in (("en", f"error[{code}]: "), ("zh", f"错误[{code}]：")):
+        result = desk.run("--lang", lang, *arguments)
+        assert result.exit_code == status
+        assert result.stderr.startswith(label)
+
+
+def test_a_wrong_passphrase_opens_nothing(desk: Desk) -> None:
+    result = desk.run("title", "list", COUNTERMARK_PASSPHRASE="another one")
+    assert (result.exit_code, result.stderr.split(":")[0]) == (2, "error[keystore]")
+
+
+def test_the_passphrase_comes_from_a_file_or_is_asked_for(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    (desk.folder / "secret").write_text(PASSPHRASE + "\n")
+    wrong = {"COUNTERMARK_PASSPHRASE": "another one"}
+    assert desk.run("--passphrase-file", "secret", "title", "list", **wrong).exit_code == 0
+    nobody = desk.run("title", "list", COUNTERMARK_PASSPHRASE="")
+    assert (nobody.exit_code, "no passphrase" in nobody.stderr) == (2, True)
+    monkeypatch.setattr("countermark.cli.session._can_ask", lambda: True)
+    env = {"COUNTERMARK_WORKSPACE": str(desk.folder / "office"), "COUNTERMARK_PASSPHRASE": ""}
+    asked = CliRunner().invoke(root, ["title", "list"], input=PASSPHRASE + "\n", env=env)
+    assert asked.exit_code == 0
+    assert PASSPHRASE not in asked.output
+
+
+def test_init_asks_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("countermark.cli.session._can_ask", lambda: True)
+    env = {"COUNTERMARK_PASSPHRASE": "", "COUNTERMARK_LANG": "en"}
+    made = CliRunner().invoke(root, ["init", str(tmp_path / "o")], input=f"{PASSPHRASE}\n{PASSPHRASE}\n", env=env)
+    assert made.exit_code == 0
+    assert "The office is open" in made.stdout
+    stopped = CliRunner().invoke(root, ["init", str(tmp_path / "p"), "--json"], input="", env=env)
+    assert (stopped.exit_code, json.loads(stopped.stdout)["code"]) == (3, "interrupted")
+    assert not (tmp_path / "p").exists()
+
+
+def test_a_bug_is_called_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("countermark.workflows.anchor.anchor_log", lambda office: 1 / 0)
+    result = desk.run("anchor")
+    assert (result.exit_code, result.stderr.split(":")[0]) == (3, "error[internal]")
+    assert "Traceback" in desk.run("anchor", "--debug").stderr
+
+
+def test_a_strangers_text_cannot_steer_the_terminal(desk: Desk) -> None:
+    result = desk.run("verify", "\x1b[2Jcase.zip")
+    assert "\x1b" not in result.output
+
+
+def commands(command: click.Command = root, name: str = "") -> list[tuple[str, click.Command]]:
+    if not isinstance(command, click.Group):
+        return [(name, command)]
+    context = click.Context(command)
+    found = []
+    for child in command.list_commands(context):
+        member = command.get_command(context, child)
+        assert member is not None
+        found += commands(member, f"{name} {child}".strip())
+    return found
