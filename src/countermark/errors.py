@@ -6,6 +6,7 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
       InputError                 input                 not readable, malformed, out of range
         HostileFile              hostile-file          a stranger's file broke a limit or a format rule
         UnsupportedImage         unsupported-image     an image mode or container we do not mark yet
+        UsageProblem             usage                 the command line itself is wrong
       RightsError                rights                the ledger or the terms do not allow it
         NotTitleHolder           not-title-holder
         GrantExpired             grant-expired
@@ -30,6 +31,8 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
         LedgerError              ledger
           StaleNonce             stale-nonce           another transaction of the account came first
         NetworkError             network
+      Interrupted                interrupted           the user stopped the command
+      Internal                   internal              a bug of ours: something else was raised
 
 A message is a template plus parameters, so that the edge can say it in the reader's language;
 ``str(error)`` is English. Third-party exceptions stop at adapters: a leaked ``ValueError`` is a bug.
@@ -85,6 +88,12 @@ class UnsupportedImage(InputError):
     """An image mode or container that is not marked yet."""
 
     code = "unsupported-image"
+
+
+class UsageProblem(InputError):
+    """The command line itself is wrong."""
+
+    code = "usage"
 
 
 class RightsError(CountermarkError):
@@ -233,6 +242,20 @@ class NetworkError(AdapterError):
     """A service could not be reached or answered badly."""
 
     code = "network"
+
+
+class Interrupted(CountermarkError):
+    """The user stopped the command."""
+
+    code = "interrupted"
+    exit_code = 3
+
+
+class Internal(CountermarkError):
+    """A bug of ours: something was raised that is not in this tree. Made by the command line alone."""
+
+    code = "internal"
+    exit_code = 3
 
 
 def require(module: str, extra: str) -> ModuleType:

@@ -1,4 +1,4 @@
-"""The Chinese catalogue is complete, holds nothing stale, and keeps every field; templates are collected from the code."""
+"""The Chinese catalogue is complete, has nothing stale and keeps every field; templates are collected from the code."""
 
 from __future__ import annotations
 

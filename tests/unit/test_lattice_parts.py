@@ -78,9 +78,11 @@ def test_the_spectrum_of_noise_has_its_power_as_floor_and_nothing_in_excess():
     assert (spectrum.excess_at(np.array([[0.6, 0.1], [0.1, -0.7]])) == 0).all()
 
 
-def test_the_spectrum_is_symmetric():
+def test_the_other_half_of_the_spectrum_is_the_mirrored_first():
     excess = Spectrum.of(PLANE, 640).excess
-    assert np.allclose(excess, np.roll(excess[::-1, ::-1], 1, axis=(0, 1)), atol=0.2)
+    mirrored = np.roll(excess[::-1, ::-1], 1, axis=(0, 1))
+    half = len(excess) // 2
+    assert (excess[:, 1:half] == mirrored[:, 1:half]).all()
 
 
 @pytest.mark.parametrize("mirrored", [False, True])
@@ -94,7 +96,7 @@ def test_the_finder_finds_lines_drawn_at_a_known_matrix(degrees, scale, mirrored
     x, y = np.meshgrid(np.arange(300), np.arange(360))
     plane = generator.normal(size=x.shape)
     for fx, fy in lines @ matrix.T / TILE:
-        plane += 0.1 * np.cos(2 * np.pi * (fx * x + fy * y + generator.uniform()))
+        plane += 0.025 * np.cos(2 * np.pi * (fx * x + fy * y + generator.uniform()))
     found, _ = Finder(lines, np.ones(len(lines))).find(plane.astype(np.float32), starts=2, keep=1)
     # A half turn has the same magnitudes, so the sign is open.
-    assert min(np.abs(found[0] - matrix).max(), np.abs(found[0] + matrix).max()) < 0.005 / scale
+    assert min(np.abs(found[0] - matrix).max(), np.abs(found[0] + matrix).max()) < 0.003 / scale

@@ -49,7 +49,7 @@ root = Root(
 
     Example:
       countermark demo
-      countermark init --help
+      countermark init
     """,
     params=[
         click.Option(

@@ -16,31 +16,11 @@ import click
 
 from countermark.cli.session import Session
 from countermark.cli.text import EXAMPLE, pad, paragraphs, width, wrap
-from countermark.errors import CountermarkError, InputError
+from countermark.errors import CountermarkError, Internal, Interrupted, UsageProblem
 from countermark.i18n import LANGUAGES, tr
 
 COULD_NOT_TELL = 3
 _WIDEST_OPTION = 30
-
-
-class UsageProblem(InputError):
-    """The command line itself is wrong."""
-
-    code = "usage"
-
-
-class Internal(CountermarkError):
-    """A bug of ours: something was raised that is not a ``CountermarkError``."""
-
-    code = "internal"
-    exit_code = COULD_NOT_TELL
-
-
-class Interrupted(CountermarkError):
-    """The user stopped the command."""
-
-    code = "interrupted"
-    exit_code = COULD_NOT_TELL
 
 
 class Formatter(click.HelpFormatter):
@@ -125,6 +105,23 @@ class Group(_Helpful, click.Group):
     """A noun with its verbs."""
 
     command_class = Command
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the verbs in the order of their life."""
+        return list(self.commands)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command that the first argument names.
+
+        Raises:
+            UsageProblem: there is none.
+        """
+        if args[0].isidentifier() and self.get_command(ctx, args[0]) is None:
+            known = ", ".join(self.list_commands(ctx))
+            raise UsageProblem("there is no command {name}", hint="Commands: {known}", name=args[0], known=known)
+        return super().resolve_command(ctx, args)
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands first, then the options."""
@@ -219,6 +216,8 @@ def _run(session: Session, work: Callable[[], Any]) -> int:
             return int(work() or 0)
         except (BrokenPipeError, SystemExit):
             raise
+        except click.exceptions.NoArgsIsHelpError as error:
+            return _without_command(session, error)
         except BaseException as error:
             if session.debug:
                 import traceback
@@ -227,6 +226,14 @@ def _run(session: Session, work: Callable[[], Any]) -> int:
             ours = _as_ours(error)
             session.explain(ours)
             return ours.exit_code
+
+
+def _without_command(session: Session, error: click.exceptions.NoArgsIsHelpError) -> int:
+    if session.json:
+        session.explain(_usage(error))
+    else:
+        click.echo(error.message, err=True)
+    return UsageProblem.exit_code
 
 
 def _as_ours(error: BaseException) -> CountermarkError:
@@ -255,6 +262,8 @@ def _usage(error: click.ClickException) -> CountermarkError:
     if isinstance(error, click.exceptions.BadParameter):
         name = _name(error.param, context)
         return UsageProblem("{name}: {reason}", hint=hint, name=name, reason=error.message, command=command)
+    if context is not None and isinstance(context.command, Group):
+        return UsageProblem("give a command", hint=hint, command=command)
     return UsageProblem("{reason}", hint=hint, reason=error.format_message(), command=command)
 
 

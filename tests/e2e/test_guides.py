@@ -1,0 +1,103 @@
+"""The commands of the guides are run as they stand, in one shell a guide; ``# exit N`` names a status other than 0."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from skimage import data
+
+from countermark.marking.attacks import apply
+
+ROOT = Path(__file__).parents[2]
+GUIDES = ROOT / "docs" / "guides"
+TERMS = re.search(r"TERMS'\n(.*?)^TERMS$", (GUIDES / "first-steps.md").read_text(encoding="utf-8"), re.S | re.M)
+
+
+@dataclass
+class Shell:
+    """A folder, and the words that a reader replaces."""
+
+    folder: Path
+    words: dict[str, str] = field(default_factory=dict)
+
+    def run(self, command: str) -> tuple[int, str]:
+        for word, value in self.words.items():
+            command = re.sub(rf"\b{word}\b", value, command)
+        binary = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+        environment = {"PATH": binary, "COUNTERMARK_PASSPHRASE": "a passphrase of your own", "LC_ALL": "C.UTF-8"}
+        done = subprocess.run(
+            command, shell=True, executable="/bin/bash", cwd=self.folder, env=environment,
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        return done.returncode, done.stdout + done.stderr
+
+    def follow(self, guide: str) -> str:
+        """Run a guide's commands and return what they printed; stop at the first unexpected status."""
+        printed = ""
+        for command in commands(GUIDES / guide):
+            if "suspect.jpg" in command and not (self.folder / "suspect.jpg").exists():
+                leak(self.folder)
+            wanted = re.search(r"# exit (\d)", command)
+            status, output = self.run(command)
+            assert status == int(wanted[1] if wanted else 0), f"{command}\n{output}"
+            printed += output
+            self.note(output)
+        return printed
+
+    def note(self, output: str) -> None:
+        """Remember what a reader would copy from the terminal."""
+        for word, pattern in (("TRACE", r"bundle (t-[0-9a-f]{12}) "), ("PUBLIC_KEY", r"public key +([0-9a-f]{64})\n")):
+            if found := re.search(pattern, output):
+                self.words[word] = found[1]
+
+
+def commands(page: Path) -> list[str]:
+    blocks = re.findall(r"^```console\n(.*?)^```$", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    return [command.strip() for block in blocks for command in re.split(r"^\$ ", block, flags=re.M) if command.strip()]
+
+
+def leak(folder: Path) -> None:
+    with Image.open(folder / "marked" / "photo.jpg") as picture:
+        copy = apply("crop(0.85)+resize(0.75)", np.asarray(picture))
+    Image.fromarray(copy).save(folder / "suspect.jpg", quality=70)
+
+
+@pytest.fixture
+def shell(tmp_path: Path) -> Shell:
+    assert TERMS is not None
+    (tmp_path / "model").symlink_to(ROOT / "examples" / "fashion-mnist")
+    (tmp_path / "terms.yaml").write_text(TERMS[1])
+    Image.fromarray(data.astronaut()).save(tmp_path / "photo.jpg", quality=92)
+    Image.fromarray(data.coffee()).save(tmp_path / "another.jpg", quality=92)
+    return Shell(tmp_path)
+
+
+def test_first_steps_and_verify(shell: Shell) -> None:
+    printed = shell.follow("first-steps.md")
+    assert "suspect.jpg: attributed" in printed
+    assert "outside its territory" in printed
+    assert "Log and ledger agree." in printed
+    assert "VERIFIED" in shell.follow("verify.md")
+
+
+def test_an_external_licensee(shell: Shell) -> None:
+    for command in ("init", 'party add "Studio Lin" --role owner', 'register model --owner "Studio Lin"'):
+        status, output = shell.run(f"countermark {command}")
+        assert status == 0, output
+    shell.words["OFFICE"] = json.loads((shell.folder / "countermark-workspace" / "workspace.json").read_text())["id"]
+    shell.follow("external-licensee.md")
+    assert "Agency Nord" in shell.run("countermark license show all")[1]
+
+
+@pytest.mark.parametrize("guide", ["first-steps.md", "verify.md", "external-licensee.md"])
+def test_a_guide_has_commands(guide: str) -> None:
+    assert len(commands(GUIDES / guide)) >= 3
