@@ -21,8 +21,8 @@ Made from the commands themselves by `scripts/make_cli_reference.py`; `counterma
 Exit status: **0** yes · **1** a clear no · **2** wrong usage or input · **3** could not tell.
 
 Every command takes the global options, before or after its name. With `--json` it prints one JSON object on stdout,
-whose `type` names it, or `countermark.error/1` with one of the [codes](errors.md); `demo` alone ends with an object without
-a type. What people read besides goes to stderr.
+whose `type` names it, or `countermark.error/1` with one of the [codes](errors.md); `demo` alone ends with an object
+without a type. What people read besides goes to stderr.
 """
 
 

@@ -186,7 +186,7 @@ def parse(arguments: list[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="fashion-mnist.npz with x_train and x_test")
     parser.add_argument("--out", type=Path, default=Path(__file__).parent, help="folder that receives the pipeline")
-    parser.add_argument("--steps", type=int, default=9000)
+    parser.add_argument("--steps", type=int, default=6177)
     parser.add_argument("--minutes", type=float, default=float("inf"), help="stop after this much wall time")
     parser.add_argument("--seed", type=int, default=20)
     parser.add_argument("--batch", type=int, default=32)

@@ -59,7 +59,11 @@ def create_office(
     """
     if (directory / WORKSPACE_FILE).exists():
         raise ConflictError("{path} is a workspace already", path=directory)
-    directory.mkdir(parents=True, exist_ok=True)
+    _require_chain()
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError("cannot write in {path}", path=directory) from error
     with _locked(directory):
         document = {
             "format": FORMAT,
@@ -72,8 +76,6 @@ def create_office(
 
 
 def _create(directory: Path, passphrase: str, document: dict[str, Any], progress: ProgressFactory) -> dict[str, Any]:
-    for module in ("sqlalchemy", "web3", "eth", "asn1crypto"):
-        require(module, "chain")
     from countermark.adapters.keystore import Keystore, write_atomically
     from countermark.adapters.ledger import Ledger
     from countermark.adapters.store import SqlStore
@@ -101,6 +103,7 @@ def _create(directory: Path, passphrase: str, document: dict[str, Any], progress
     ledger.close()
     report(2, 3, "steps")
     store = SqlStore(directory / "store.db")
+    (directory / "store.db").chmod(0o600)  # it holds identifiers and their salts
     with store.transaction() as transaction:
         for role in ("platform", "log"):
             if not key_periods(transaction, role):
@@ -129,8 +132,7 @@ def open_office(
         WorkspaceBusy: another process works in it.
     """
     document = read_workspace(directory)
-    for module in ("sqlalchemy", "web3", "eth", "asn1crypto"):
-        require(module, "chain")
+    _require_chain()
     from countermark.adapters.keystore import Keystore
 
     keys = Keystore.open(directory / "keystore.json", passphrase)
@@ -236,6 +238,11 @@ def load_party_key(path: Path) -> SigningKey:
     if not isinstance(private, Ed25519PrivateKey):
         raise InputError("{path} holds another kind of key than Ed25519", path=path)
     return SigningKey(Secret(private.private_bytes(Encoding.Raw, PrivateFormat.Raw, NoEncryption())))
+
+
+def _require_chain() -> None:
+    for module in ("sqlalchemy", "web3", "eth", "asn1crypto"):
+        require(module, "chain")
 
 
 @contextmanager

@@ -232,12 +232,13 @@ def _territory(given: dict[str, Any]) -> tuple[str, ...]:
     codes = [value] if isinstance(value, str) else value
     if codes == [WORLDWIDE]:
         return (WORLDWIDE,)
-    if not isinstance(codes, list | tuple) or not codes or not all(_is_country(code) for code in codes):
+    if not isinstance(codes, list | tuple) or not codes or not all(is_country(code) for code in codes):
         raise _wrong("territory", "worldwide or a list of two-letter country codes")
     return tuple(sorted(set(codes)))
 
 
-def _is_country(code: object) -> bool:
+def is_country(code: object) -> bool:
+    """Whether a value has the form of an ISO 3166 alpha-2 code: two capitals."""
     return isinstance(code, str) and re.fullmatch(r"[A-Z]{2}", code) is not None
 
 

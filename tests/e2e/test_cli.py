@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -47,12 +48,8 @@ class Desk:
     def run(self, *arguments: str, **environment: str) -> Result:
         workspace = {"COUNTERMARK_WORKSPACE": str(self.folder / "office"), "COUNTERMARK_PASSPHRASE": PASSPHRASE}
         env = workspace | {"COUNTERMARK_LANG": "en"} | environment
-        before = Path.cwd()
-        os.chdir(self.folder)
-        try:
-            return CliRunner().invoke(root, [argument for argument in arguments], env=env)
-        finally:
-            os.chdir(before)
+        with contextlib.chdir(self.folder):
+            return CliRunner().invoke(root, arguments, env=env)
 
     def ask(self, *arguments: str, status: int = 0) -> dict[str, Any]:
         """Run with --json, keep the answer under the command's words, and return it."""
@@ -157,6 +154,7 @@ def test_a_trace_names_the_licensee_with_both_p_values(desk: Desk) -> None:
     (trace,) = desk.answers["trace"]["traces"]
     assert (trace["verdict"], trace["grant"], trace["licensee_name"]) == ("attributed", 1, "Nord")
     assert trace["p_ours"]["value"] < 1e-6
+    assert "observations" not in trace
     assert trace["p_innocent"]["corrected_for"]["identifiers"] == 52
     assert trace["coverage"]["reasons"] == ["outside-territory"]
     assert trace["output"]["log_index"] == desk.answers["mark"]["outputs"][0]["log_index"]
@@ -317,8 +315,11 @@ def test_the_trust_file_can_go_to_stdout(desk: Desk) -> None:
         (["bundle", "t-none", "--out", "x.zip"], 2, "not-found"),
         (["trace", "photo.png", "--alpha", "0.5"], 2, "input"),
         (["trace", "photo.png", "--use", "dance"], 2, "input"),
+        (["trace", "photo.png", "--where", "France"], 2, "input"),
+        (["trace", "photo.png", "--at", "yesterday"], 2, "input"),
         (["verify", "photo.png"], 2, "hostile-file"),
         (["verify", "case.zip", "--trust", "terms.yaml"], 2, "input"),
+        (["verify", "case.zip", "--alpha", "nan"], 2, "input"),
         (["log", "prove", "9999"], 2, "not-found"),
         (["init"], 1, "conflict"),
         (["dance"], 2, "usage"),
@@ -362,6 +363,26 @@ def test_init_asks_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
     stopped = CliRunner().invoke(root, ["init", str(tmp_path / "p"), "--json"], input="", env=env)
     assert (stopped.exit_code, json.loads(stopped.stdout)["code"]) == (3, "interrupted")
     assert not (tmp_path / "p").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_progress_is_drawn_on_a_terminal_alone_and_respects_no_color(desk: Desk) -> None:
+    import pty
+
+    terminal, slave = pty.openpty()
+    environment = os.environ | {"COUNTERMARK_PASSPHRASE": PASSPHRASE, "NO_COLOR": "1", "COUNTERMARK_LANG": "en"}
+    arguments = [sys.executable, "-m", "countermark.cli", "-w", str(desk.folder / "office")]
+    done = subprocess.run(
+        [*arguments, "trace", str(desk.folder / "photo.png")],
+        env=environment, stdin=slave, stdout=subprocess.PIPE, stderr=slave, text=True, check=False,
+    )  # fmt: skip
+    os.close(slave)
+    drawn = os.read(terminal, 65536).decode()
+    os.close(terminal)
+    assert done.returncode == 1
+    assert "tracing" in drawn
+    assert "\x1b[3" not in drawn  # no colour, though the cursor moves
+    assert desk.run("trace", "photo.png").stderr == ""
 
 
 def test_a_bug_is_called_one(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

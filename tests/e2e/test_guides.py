@@ -1,20 +1,22 @@
-"""The commands of the guides are run as they stand, in one shell a guide; ``# exit N`` names a status other than 0."""
+"""The commands of the guides are run as they stand, in order; ``# exit N`` names a status other than 0."""
 
 from __future__ import annotations
 
+import contextlib
 import json
-import os
 import re
+import shlex
 import subprocess
-import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from PIL import Image
 from skimage import data
 
+from countermark.cli.root import root
 from countermark.marking.attacks import apply
 
 ROOT = Path(__file__).parents[2]
@@ -30,15 +32,15 @@ class Shell:
     words: dict[str, str] = field(default_factory=dict)
 
     def run(self, command: str) -> tuple[int, str]:
+        """Run a command: ours in this process, which saves its start, and the shell's in a shell."""
         for word, value in self.words.items():
             command = re.sub(rf"\b{word}\b", value, command)
-        binary = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-        environment = {"PATH": binary, "COUNTERMARK_PASSPHRASE": "a passphrase of your own", "LC_ALL": "C.UTF-8"}
-        done = subprocess.run(
-            command, shell=True, executable="/bin/bash", cwd=self.folder, env=environment,
-            capture_output=True, text=True, check=False,
-        )  # fmt: skip
-        return done.returncode, done.stdout + done.stderr
+        with contextlib.chdir(self.folder):
+            if not command.startswith("countermark "):
+                return subprocess.run(command, shell=True, executable="/bin/bash", env={}, check=False).returncode, ""
+            env = {"COUNTERMARK_PASSPHRASE": "a passphrase of your own", "LC_ALL": "C.UTF-8"}
+            result = CliRunner().invoke(root, shlex.split(command, comments=True)[1:], env=env)
+            return result.exit_code, result.output
 
     def follow(self, guide: str) -> str:
         """Run a guide's commands and return what they printed; stop at the first unexpected status."""

@@ -65,9 +65,9 @@ def main() -> None:
                 "seed": chance.randrange(2**31),
             }
             act, first = first or fresh, None
-            print("begin", json.dumps(act), flush=True)
+            print(f"begin {json.dumps(act)}", flush=True)
             result = perform(office, workspace.parent, act)
-            print("done", json.dumps(act), json.dumps(result), flush=True)
+            print(f"done {json.dumps(act)} {json.dumps(result)}", flush=True)
 
 
 if __name__ == "__main__":

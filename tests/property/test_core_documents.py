@@ -1,5 +1,7 @@
 """Laws of canonical JSON, digests, keys and signed documents."""
 
+import sys
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -42,6 +44,29 @@ def test_digests_of_two_domains_differ(one, two):
 def test_hostile_json_is_refused(data):
     with pytest.raises(InputError):
         parse_json(data)
+
+
+@pytest.mark.parametrize("data", [b"[" * 10**6, b'{"a":' * 10**6, b"[" * 10**6 + b"]" * 10**6, b'["' + b"[" * 10**6])
+def test_deep_nesting_does_not_overrun_the_stack_where_the_recursion_limit_is_high(data):
+    before = sys.getrecursionlimit()
+    sys.setrecursionlimit(10**9)  # as some libraries do
+    try:
+        with pytest.raises(InputError):
+            parse_json(data)
+    finally:
+        sys.setrecursionlimit(before)
+
+
+@given(st.integers(0, 200), st.sampled_from([b"[%s]", b'{"k":%s}', b'["[{", %s]']))
+def test_nesting_is_counted_exactly_and_not_in_strings(depth, shape):
+    data = b"1"
+    for _ in range(depth):
+        data = shape.replace(b"%s", data)
+    if depth <= 64:
+        parse_json(data)
+    else:
+        with pytest.raises(InputError):
+            parse_json(data)
 
 
 @pytest.mark.parametrize("value", [2**53, float("nan"), b"x", {1: 2}])

@@ -93,7 +93,7 @@ def test_every_command_explains_itself_with_an_example_in_both_languages(name: s
 
 def test_each_noun_has_its_module() -> None:
     folder = ROOT / "src" / "countermark" / "cli"
-    assert all((folder / f"{module}.py").is_file() for module in NOUNS.values())
+    assert all((folder / f"{noun}.py").is_file() for noun in NOUNS)
 
 
 def test_the_reference_of_commands_is_current() -> None:

@@ -12,7 +12,7 @@ import click
 import pytest
 
 from countermark import errors
-from countermark.cli import main, shell
+from countermark.cli import main
 from countermark.evidence import verification
 
 ROOT = Path(__file__).parents[2]
@@ -52,7 +52,6 @@ def broken_links(page: Path) -> Iterator[str]:
 
 
 def test_every_error_code_is_unique_and_documented() -> None:
-    assert shell.Internal.code == "internal"  # its module is loaded, so its classes are counted
     codes = [cls.code for cls in error_classes()]
     page = (ROOT / "docs" / "reference" / "errors.md").read_text(encoding="utf-8")
     documented = re.findall(r"^##+ `([a-z-]+)`$", page, re.MULTILINE)
@@ -63,7 +62,7 @@ def test_every_error_code_is_unique_and_documented() -> None:
 def test_every_error_class_stands_in_the_tree_with_its_code() -> None:
     tree = errors.__doc__ or ""
     for cls in error_classes():
-        if cls.__module__ == errors.__name__ and cls is not errors.CountermarkError:
+        if cls is not errors.CountermarkError:
             assert re.search(rf"^ +{cls.__name__} +{cls.code}\b", tree, re.MULTILINE), cls
 
 

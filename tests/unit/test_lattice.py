@@ -15,7 +15,7 @@ from countermark.core.keys import Secret
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined
 from countermark.marking.attacks import apply
-from countermark.marking.image.lattice import MIN_READ_SIDE, LatticeMark, recompute
+from countermark.marking.image.lattice import MIN_READ_SIDE, LatticeMark, magnification, recompute
 
 KEY = Secret(bytes(range(32)))
 WORD = 0x0123456789ABCDEF
@@ -76,11 +76,26 @@ def test_gray_and_unequally_resized_copies_are_read():
     assert mark().detect(stretched).word == WORD
 
 
-def test_a_large_picture_is_read_from_its_middle():
-    large = np.tile(photograph("astronaut"), (2, 5, 1))[:900, :2300]
-    found = mark().detect(mark().embed(large, WORD))
+def test_a_wide_picture_is_read_from_its_middle():
+    wide = np.tile(photograph("astronaut"), (1, 5, 1))[:400, :2300]
+    found = mark().detect(mark().embed(wide, WORD))
     assert found.word == WORD
     assert found.significant(1e-12)
+
+
+@pytest.mark.parametrize(("attack", "scale"), [("clean", 2), ("resize(0.25)+jpeg(70)", 0.5), ("crop(0.3)", 2)])
+def test_the_tile_grows_with_the_picture(attack, scale):
+    large = np.asarray(Image.fromarray(photograph("astronaut")).resize((1100, 1100)))
+    assert magnification(*large.shape[:2]) == 2
+    found = mark().detect(apply(attack, mark().embed(large, WORD)))
+    assert found.word == WORD
+    assert found.significant(1e-6)
+    assert found.geometry["scale"] == pytest.approx(scale, rel=0.004)
+
+
+def test_magnification_doubles_with_the_short_side():
+    sides = (192, 511, 512, 1023, 1024, 2047, 2048, 4095, 4096)
+    assert [magnification(side, 5000) for side in sides] == [1, 1, 1, 1, 2, 2, 4, 4, 8]
 
 
 @pytest.mark.parametrize(

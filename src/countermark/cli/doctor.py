@@ -68,9 +68,9 @@ def _workspace(session: Session) -> dict[str, Any]:
 
 def _problems(session: Session, directory: Path) -> list[str]:
     problems = [session.tr("{name} is missing", name=name) for name in _FILES if not (directory / name).is_file()]
-    keystore = directory / "keystore.json"
-    if keystore.is_file() and keystore.stat().st_mode & 0o077:
-        problems.append(session.tr("others can read {name}", name=keystore.name))
+    for path in (directory / "keystore.json", directory / "store.db"):
+        if path.is_file() and path.stat().st_mode & 0o077:
+            problems.append(session.tr("others can read {name}", name=path.name))
     if shutil.disk_usage(directory).free < _LOW_DISK_BYTES:
         problems.append(session.tr("less than 1 GB of disk is free"))
     return problems

@@ -86,11 +86,12 @@ def export(directory: Path) -> None:
     Example:
       countermark log export public/log
     """
-    from countermark.adapters.tiles import export_tiles
     from countermark.workflows.anchor import anchor_log
 
     session = current()
     with session.office() as office:
+        from countermark.adapters.tiles import export_tiles  # needs the extra that opening an office asks for
+
         anchor = anchor_log(office)
         with office.store.transaction() as transaction:
             written = export_tiles(transaction.tiles, anchor["checkpoint"], directory)

@@ -12,7 +12,7 @@ from countermark.i18n import tr
 
 @contextmanager
 def bars(lang: str) -> Iterator[Callable[[str], Progress]]:
-    """Yield a factory of progress callbacks; each label has its own bar, gone when the block ends."""
+    """Yield a factory of progress callbacks; each label has its own bar, gone when it is full."""
     try:
         from rich.console import Console
         from rich.progress import BarColumn, TextColumn, TimeElapsedColumn
@@ -33,7 +33,8 @@ def bars(lang: str) -> Iterator[Callable[[str], Progress]]:
 
             def report(done: int, total: int, unit: str) -> None:
                 seconds = time.monotonic() - started
-                drawn.update(task, completed=done, total=total, state=show_state(done, total, unit, seconds, lang))
+                state = show_state(done, total, unit, seconds, lang)
+                drawn.update(task, completed=done, total=total, state=state, visible=done < total)
 
             return report
 

@@ -1,30 +1,64 @@
-"""The program's commands, in the order of the path that they serve."""
+"""The program: its commands, in the order of the path that they serve."""
 
 from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn
 
 import click
 
 from countermark import __version__
-from countermark.cli.shell import Root
+from countermark.cli.edge import run
+from countermark.cli.session import Session
+from countermark.cli.shell import Group
 
-NOUNS = {
-    "init": "init",
-    "party": "party",
-    "register": "register",
-    "title": "title",
-    "license": "license",
-    "request": "request",
-    "mark": "mark",
-    "trace": "trace",
-    "anchor": "anchor",
-    "trust": "trust",
-    "bundle": "bundle",
-    "verify": "verify",
-    "key": "key",
-    "log": "log",
-    "doctor": "doctor",
-    "demo": "demo",
-}
+NOUNS = (
+    "init",
+    "party",
+    "register",
+    "title",
+    "license",
+    "request",
+    "mark",
+    "trace",
+    "anchor",
+    "trust",
+    "bundle",
+    "verify",
+    "key",
+    "log",
+    "doctor",
+    "demo",
+)
+
+
+class Root(Group):
+    """The program: commands are imported when they are named, and every error is shown in one way.
+
+    A noun's module and its command have its name.
+    """
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the commands in the order of the path."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        if cmd_name not in NOUNS:
+            return None
+        command: click.Command = getattr(importlib.import_module(f"countermark.cli.{cmd_name}"), cmd_name)
+        return command
+
+    def main(  # type: ignore[override]  # click's may return, ours never does
+        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
+    ) -> NoReturn:
+        """Run a command line and exit with its status."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        session = Session.guess(arguments)
+        extra |= {"standalone_mode": False, "obj": session}
+        sys.exit(run(session, lambda: super(Root, self).main(arguments, prog_name or "countermark", **extra)))
 
 
 def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
@@ -35,7 +69,6 @@ def _show_version(ctx: click.Context, _param: click.Parameter, value: bool) -> N
 
 root = Root(
     name="countermark",
-    nouns=NOUNS,
     help="""A rights office for AI models: titles, licences, marks, traces, evidence.
 
     The path: init, party add, register, license offer and grant, mark, trace, trust export, bundle; elsewhere verify.

@@ -1,25 +1,17 @@
-"""Click, with four habits of ours: lazy commands, options that stand anywhere, help in two languages, one error edge.
-
-Exit status: 0 yes, 1 a clear no, 2 wrong usage or input, 3 could not tell (also: interrupted, or a bug of ours).
-"""
+"""Click, with our habits: global options that stand anywhere, and help in two languages, laid out by display width."""
 
 from __future__ import annotations
 
-import importlib
-import os
-import sys
-from collections.abc import Callable, Iterable, Iterator, MutableMapping, Sequence
-from contextlib import contextmanager
-from typing import Any, NoReturn
+from collections.abc import Iterable
+from typing import Any
 
 import click
 
 from countermark.cli.session import Session
 from countermark.cli.text import EXAMPLE, pad, paragraphs, width, wrap
-from countermark.errors import CountermarkError, Internal, Interrupted, UsageProblem
+from countermark.errors import UsageProblem
 from countermark.i18n import LANGUAGES, tr
 
-COULD_NOT_TELL = 3
 _WIDEST_OPTION = 30
 
 
@@ -28,7 +20,7 @@ class Formatter(click.HelpFormatter):
 
     def write_usage(self, prog: str, args: str = "", prefix: str | None = None) -> None:
         """Write the usage line with a translated prefix."""
-        super().write_usage(prog, args, prefix or tr("Usage:", _lang()) + " ")
+        super().write_usage(prog, args, prefix or tr("Usage: ", _lang()))
 
     def write_heading(self, heading: str) -> None:
         """Write a translated heading."""
@@ -118,7 +110,7 @@ class Group(_Helpful, click.Group):
         Raises:
             UsageProblem: there is none.
         """
-        if args[0].isidentifier() and self.get_command(ctx, args[0]) is None:
+        if not args[0].startswith("-") and self.get_command(ctx, args[0]) is None:
             known = ", ".join(self.list_commands(ctx))
             raise UsageProblem("there is no command {name}", hint="Commands: {known}", name=args[0], known=known)
         return super().resolve_command(ctx, args)
@@ -133,40 +125,6 @@ class Group(_Helpful, click.Group):
         named = [(name, self.get_command(ctx, name)) for name in self.list_commands(ctx)]
         with formatter.section("Commands"):
             formatter.write_dl([(name, command.get_short_help_str()) for name, command in named if command])
-
-
-class Root(Group):
-    """The program: commands are imported when they are named, and every error is shown in one way.
-
-    Args:
-        nouns: module of this package and attribute of each command, as ``"verify"`` for both alike or
-            ``"module:attribute"``, in the order of the help.
-    """
-
-    def __init__(self, *args: Any, nouns: MutableMapping[str, str], **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
-        self._nouns = nouns
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Return the commands in the order of the path."""
-        return list(self._nouns)
-
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Import a command."""
-        if cmd_name not in self._nouns:
-            return None
-        module, _, attribute = self._nouns[cmd_name].partition(":")
-        command: click.Command = getattr(importlib.import_module(f"countermark.cli.{module}"), attribute or module)
-        return command
-
-    def main(  # type: ignore[override]  # click's may return, ours never does
-        self, args: Sequence[str] | None = None, prog_name: str | None = None, **extra: Any
-    ) -> NoReturn:
-        """Run a command line and exit with its status."""
-        arguments = list(sys.argv[1:] if args is None else args)
-        session = Session.guess(arguments)
-        extra |= {"standalone_mode": False, "obj": session}
-        sys.exit(_run(session, lambda: super(Root, self).main(arguments, prog_name or "countermark", **extra)))
 
 
 def global_options() -> list[click.Parameter]:
@@ -208,80 +166,3 @@ def _lang() -> str:
     context = click.get_current_context(silent=True)
     session = context.find_object(Session) if context else None
     return session.lang if session else LANGUAGES[0]
-
-
-def _run(session: Session, work: Callable[[], Any]) -> int:
-    with _tolerant_streams():
-        try:
-            return int(work() or 0)
-        except (BrokenPipeError, SystemExit):
-            raise
-        except click.exceptions.NoArgsIsHelpError as error:
-            return _without_command(session, error)
-        except BaseException as error:
-            if session.debug:
-                import traceback
-
-                traceback.print_exc()
-            ours = _as_ours(error)
-            session.explain(ours)
-            return ours.exit_code
-
-
-def _without_command(session: Session, error: click.exceptions.NoArgsIsHelpError) -> int:
-    if session.json:
-        session.explain(_usage(error))
-    else:
-        click.echo(error.message, err=True)
-    return UsageProblem.exit_code
-
-
-def _as_ours(error: BaseException) -> CountermarkError:
-    if isinstance(error, CountermarkError):
-        return error
-    if isinstance(error, click.ClickException):
-        return _usage(error)
-    if isinstance(error, click.Abort | KeyboardInterrupt):
-        return Interrupted("interrupted", hint="An unfinished act is finished when the command is repeated.")
-    return Internal(
-        "unexpected {kind}: {reason}",
-        hint="This is a bug. Repeat with --debug to see where, and please report it.",
-        kind=type(error).__name__,
-        reason=str(error)[:500],
-    )
-
-
-def _usage(error: click.ClickException) -> CountermarkError:
-    context = getattr(error, "ctx", None)
-    command = context.command_path if context else "countermark"
-    hint = "See: {command} --help"
-    if isinstance(error, click.exceptions.NoSuchOption):
-        return UsageProblem("there is no option {option}", hint=hint, option=error.option_name, command=command)
-    if isinstance(error, click.exceptions.MissingParameter):
-        return UsageProblem("{name} is missing", hint=hint, name=_name(error.param, context), command=command)
-    if isinstance(error, click.exceptions.BadParameter):
-        name = _name(error.param, context)
-        return UsageProblem("{name}: {reason}", hint=hint, name=name, reason=error.message, command=command)
-    if context is not None and isinstance(context.command, Group):
-        return UsageProblem("give a command", hint=hint, command=command)
-    return UsageProblem("{reason}", hint=hint, reason=error.format_message(), command=command)
-
-
-def _name(param: click.Parameter | None, context: click.Context | None) -> str:
-    if isinstance(param, click.Option):
-        return max(param.opts, key=len)
-    return param.make_metavar(context) if param and context else ""
-
-
-@contextmanager
-def _tolerant_streams() -> Iterator[None]:
-    """Let no character stop an answer, and no closed pipe end in a traceback."""
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")
-    try:
-        yield
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)

@@ -39,12 +39,17 @@ def trace(files: tuple[Path, ...], alpha: float, scope: str | None, territory: s
     from countermark.workflows.trace import Use, trace_files
 
     session = current()
-    use = Use(scope=scope, territory=territory, at=at)
+    use = Use(scope=scope, territory=territory and territory.upper(), at=at)
     with session.office() as office:
         traces = trace_files(office, list(files), alpha=alpha, use=use)
-    document = {"traces": [each.to_json() for each in traces]}
+    document = {"traces": [_shown(each) for each in traces]}
     session.answer("traces", document, "\n\n".join(describe(session, each) for each in traces))
     return status(traces)
+
+
+def _shown(trace: Trace) -> dict[str, Any]:
+    """Leave out the soft observations: they hold the word, which leaves the office in a bundle and nowhere else."""
+    return {name: value for name, value in trace.to_json().items() if name != "observations"}
 
 
 def status(traces: list[Trace]) -> int:
@@ -56,8 +61,10 @@ def status(traces: list[Trace]) -> int:
 def describe(session: Session, trace: Trace) -> str:
     """Return the answer about one file, for people."""
     verdict = verdicts(session)[trace.verdict]
-    reason = "" if trace.verdict == "attributed" else f": {_reasons(session).get(trace.reason, trace.reason)}"
-    parts = [f"{plain(trace.file)}: {verdict}{reason}", card(_rows(session, trace))]
+    if trace.verdict != "attributed":
+        reason = _reasons(session).get(trace.reason, trace.reason)
+        verdict = session.tr("{answer}: {reason}", answer=verdict, reason=reason)
+    parts = [f"{plain(trace.file)}: {verdict}", card(_rows(session, trace))]
     if trace.verdict == "attributed":
         parts += _warnings(session, trace)
         parts.append("  " + session.tr("evidence: countermark bundle {trace} --out case.zip", trace=trace.id))
@@ -146,7 +153,7 @@ def _coverage(session: Session, coverage: dict[str, Any]) -> str:
         None: session.tr("no use was named"),
     }[coverage["covered"]]
     reasons = [_against(session).get(reason, reason) for reason in coverage["reasons"] if reason != "use-not-named"]
-    return said + (f": {', '.join(reasons)}" if reasons else "")
+    return session.tr("{answer}: {reason}", answer=said, reason=session.tr(", ").join(reasons)) if reasons else said
 
 
 def _geometry(session: Session, geometry: dict[str, Any]) -> str:
@@ -158,7 +165,7 @@ def _geometry(session: Session, geometry: dict[str, Any]) -> str:
         parts.append(session.tr("rotation {value} degrees", value=f"{geometry['rotation_deg']:.2f}"))
     if geometry.get("mirrored"):
         parts.append(session.tr("mirrored"))
-    return ", ".join(parts) or session.tr("geometry as it was")
+    return session.tr(", ").join(parts) or session.tr("geometry as it was")
 
 
 def _show_p(value: float) -> str:

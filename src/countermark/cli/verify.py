@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.edge import COULD_NOT_TELL
 from countermark.cli.session import Session, current, read_file
-from countermark.cli.shell import COULD_NOT_TELL, Command
+from countermark.cli.shell import Command
 from countermark.cli.text import card, is_utf8, pad, plain, width, wrap
 from countermark.errors import CountermarkError, InputError
 
@@ -60,6 +61,8 @@ def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience
     from countermark.evidence.trust import read_trust
     from countermark.evidence.verification import Demand
 
+    if not 0 < alpha <= 0.05:  # "not a number" would let everything pass
+        raise InputError("alpha lies between 0 and 0.05, not at {alpha}", alpha=alpha)
     return Demand(
         trust=read_trust(read_file(trust, limit=_TRUST_LIMIT)) if trust else None,
         suspect=_file_digest(suspect) if suspect else None,

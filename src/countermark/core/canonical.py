@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from typing import Any
 
 import rfc8785
@@ -19,6 +20,8 @@ from countermark.errors import InputError
 DIGEST_BYTES = 32
 _MAX_JSON_BYTES = 16 * 2**20
 _MAX_DEPTH = 64
+_STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 
 
 def canonical_json(value: Any) -> bytes:
@@ -41,12 +44,11 @@ def parse_json(data: bytes, *, limit: int = _MAX_JSON_BYTES) -> Any:
     """
     if len(data) > limit:
         raise InputError("JSON of {size} bytes is over the limit of {limit}", size=len(data), limit=limit)
+    _check_depth(data)
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
+        return json.loads(data.decode("utf-8"), object_pairs_hook=_unique, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InputError("not valid JSON: {reason}", reason=error) from error
-    _check_depth(value)
-    return value
 
 
 def digest(domain: str, data: bytes) -> bytes:
@@ -96,16 +98,16 @@ def _refuse_constant(name: str) -> float:
     raise ValueError(f"{name} is not JSON")
 
 
-def _check_depth(value: Any) -> None:
-    level = [value]
+def _check_depth(data: bytes) -> None:
+    """Refuse deep nesting before parsing.
+
+    The C parser recurses, and where a library has raised the recursion limit it overruns the stack and takes the
+    process with it. Strings are cut out, then every pass over the brackets that are left removes the innermost pairs.
+    """
+    brackets = _STRING.sub(b"", data).translate(None, _NO_BRACKETS)
     for _ in range(_MAX_DEPTH):
-        level = [child for node in level for child in _children(node)]
-        if not level:
+        if not brackets:
             return
-    raise InputError("JSON is nested too deeply")
-
-
-def _children(node: Any) -> list[Any]:
-    if isinstance(node, dict):
-        return list(node.values())
-    return node if isinstance(node, list) else []
+        brackets = brackets.replace(b"[]", b"").replace(b"{}", b"")
+    if brackets:
+        raise InputError("JSON is nested deeper than {limit}, or its brackets do not match", limit=_MAX_DEPTH)

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,7 +21,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from countermark.artifact import ModelManifest
-from countermark.core.canonical import digest, document_digest, read_digest, show_digest
+from countermark.core.canonical import digest, document_digest, parse_json, read_digest, show_digest
 from countermark.core.dsse import open_document, read_unverified
 from countermark.core.keys import PublicKey, Secret, key_commitment
 from countermark.core.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -276,7 +275,7 @@ def _entries(check: _Check) -> str:
         raw = base64.b64decode(item["entry"], validate=True)
         proof = [bytes.fromhex(node) for node in item["proof"]]
         verify_inclusion(leaf_hash(raw), int(item["index"]), check.head.size, proof, check.head.root)
-        check.entries[str(item["role"])] = json.loads(raw)
+        check.entries[str(item["role"])] = parse_json(raw)
     trace = _entry(check, "trace")
     bound = {name: check.statement[name] for name in ("suspect", "case", "audience", "nonce")}
     if trace["statement"] != show_digest(document_digest("statement-binding/1", bound)):

@@ -10,7 +10,7 @@ from typing import Any
 from countermark.core.canonical import show_digest
 from countermark.core.times import read_time
 from countermark.errors import InputError
-from countermark.licensing import Terms, coverage
+from countermark.licensing import SCOPES, Terms, coverage, is_country
 from countermark.marking import Detection
 from countermark.marking.image.files import content_digest, read_pixels
 from countermark.marking.image.lattice import LatticeMark
@@ -58,11 +58,23 @@ class Trace(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Use:
-    """What is known of the use: one of ``licensing.SCOPES``, a country, a time; each may be None."""
+    """What is known of the use: one of ``licensing.SCOPES``, a country (two capitals), a time; each may be None.
+
+    Raises:
+        InputError: no such scope, not a country code, not a time.
+    """
 
     scope: str | None = None
     territory: str | None = None
     at: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.scope is not None and self.scope not in SCOPES:
+            raise InputError("unknown use: {use}", hint="Uses: {uses}", use=self.scope, uses=", ".join(SCOPES))
+        if self.territory is not None and not is_country(self.territory):
+            raise InputError("not a two-letter country code: {text}", text=self.territory[:40])
+        if self.at is not None:
+            read_time(self.at)
 
 
 def trace_files(

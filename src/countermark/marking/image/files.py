@@ -117,7 +117,7 @@ def write_image(picture: Picture, pixels: Pixels, path: Path) -> None:
     try:
         path.write_bytes(encoded)
     except OSError as error:
-        raise StorageError("cannot write {path}: {reason}", path=path, reason=error) from error
+        raise StorageError("cannot write {path}: {reason}", path=path, reason=error.strerror) from error
 
 
 def read_pixels(path: Path) -> Pixels:
@@ -156,7 +156,7 @@ def _open_file(path: Path) -> Iterator[io.BufferedReader]:
                 raise InputError("{path} is not a regular file", path=path)
             yield stream
     except OSError as error:
-        raise InputError("cannot read {path}: {reason}", path=path, reason=error) from error
+        raise InputError("cannot read {path}: {reason}", path=path, reason=error.strerror) from error
 
 
 def _read(path: Path) -> bytes:

@@ -51,7 +51,9 @@ MIN_SIDE = 192
 MIN_READ_SIDE = 64
 # Multiplies the amplitude; set on the development set, where it gives 43 dB in the mean.
 DEFAULT_STRENGTH = 1.0
-# Larger pictures are read from a central window of this side.
+# The tile grows with the picture: its pitch doubles where the short side reaches twice this, four times this, ...
+_SPAN = 512
+# What is larger after reduction to the tile's own pitch is read from a central window of this side.
 _WINDOW = 2048
 # Share of the tile's power that goes to the pilots.
 _PILOT_SHARE = 0.36
@@ -98,7 +100,7 @@ class LatticeMark:
 
     METHOD = (
         f"image.lattice/1;tile={TILE};pilots={PILOTS};band={BAND[0]}-{BAND[1]};code=k9r4tb;repeats={REPEATS}"
-        f";share={_PILOT_SHARE}"
+        f";share={_PILOT_SHARE};span={_SPAN}"
     )
 
     def __init__(self, secret: Secret, *, key_id: str = "", strength: float = DEFAULT_STRENGTH) -> None:
@@ -118,8 +120,8 @@ class LatticeMark:
         if min(image.shape[:2]) < MIN_SIDE:
             raise InputError("a picture needs at least {side} pixels a side", side=MIN_SIDE)
         plane = luma(image)
-        tile = self._tile(word).astype(np.float32)
-        copies = [-(-size // TILE) for size in plane.shape]
+        tile = self._tile(word, magnification(*plane.shape)).astype(np.float32)
+        copies = [-(-size // len(tile)) for size in plane.shape]
         change = _visibility(plane) * np.tile(tile, copies)[: plane.shape[0], : plane.shape[1]]
         # The shortest RGB step that moves luma by one is along the luma weights. One channel at a time saves memory.
         step = LUMA * np.float32(self._strength / float(LUMA @ LUMA))
@@ -137,24 +139,27 @@ class LatticeMark:
         _check_picture(image, colors=False)
         if min(image.shape[:2]) < MIN_READ_SIDE:
             return NotExamined("too-small", f"the picture has a side of less than {MIN_READ_SIDE} pixels")
-        plane = _leveled(luma(_window(image)))
+        reduction = magnification(*image.shape[:2])
+        plane = _leveled(_reduced(luma(image), reduction))
         if self._finder is None:
             self._finder = _finder(self._pattern)
         matrices, spectrum = self._finder.find(plane, starts=_STARTS, keep=_CANDIDATES)
         fits = [fit for matrix in matrices for fit in self._align(plane, spectrum, matrix)]
         best = max(fits, key=lambda fit: fit.score)
-        return self._report(best, self._symbols(plane, spectrum, best), len(fits) * _OFFSETS**2)
+        symbols = self._symbols(plane, spectrum, best)
+        return self._report(best, symbols, searched=len(fits) * _OFFSETS**2, reduction=reduction)
 
-    def _tile(self, word: int) -> Floats:
-        """Return the tile (TILE, TILE) of a word: mean 0, root mean square 1."""
+    def _tile(self, word: int, magnified: int) -> Floats:
+        """Return the tile of a word, ``magnified * TILE`` pixels a side: mean 0, root mean square 1."""
         pattern = self._pattern
         parts = encode(word)[pattern.symbols] * pattern.signs
         carriers = (parts[:, 0] + 1j * parts[:, 1]) * math.sqrt((1 - _PILOT_SHARE) / 2 / len(parts))
         pilots = np.exp(1j * pattern.phases) * math.sqrt(_PILOT_SHARE / PILOTS)
         places = np.concatenate((pattern.carriers, pattern.pilots)).astype(np.intp)
-        spectrum = np.zeros((TILE, TILE), dtype=np.complex128)
+        side = magnified * TILE
+        spectrum = np.zeros((side, side), dtype=np.complex128)
         spectrum[places[:, 1], places[:, 0]] = np.concatenate((carriers, pilots))
-        return np.fft.ifft2(spectrum).real * (math.sqrt(2) * TILE**2)
+        return np.fft.ifft2(spectrum).real * (math.sqrt(2) * side**2)
 
     def _align(self, plane: Plane, spectrum: Spectrum, matrix: Floats) -> list[_Fit]:
         """Find the best offset of the tile for a matrix and for its half turn, which has the same magnitudes."""
@@ -201,7 +206,7 @@ class LatticeMark:
         sums = np.bincount(pattern.symbols.ravel(), weights=parts.ravel(), minlength=SYMBOLS)
         return np.round(sums / math.sqrt(float(sums @ sums) / SYMBOLS + 1e-30), 4)
 
-    def _report(self, fit: _Fit, symbols: Floats, searched: int) -> Detection:
+    def _report(self, fit: _Fit, symbols: Floats, *, searched: int, reduction: int) -> Detection:
         observations = {
             "cosines": fit.cosines.tolist(),
             "weights": fit.weights.tolist(),
@@ -218,16 +223,25 @@ class LatticeMark:
             searched=result.searched,
             word=result.word,
             words_tried=result.words_tried,
-            geometry=_describe(fit),
+            geometry=_describe(fit, reduction),
             observations=observations,
         )
+
+
+def magnification(height: int, width: int) -> int:
+    """Return by how much the tile of a picture is magnified: 1 below 1,024 pixels of short side, doubling with it.
+
+    Large pictures are shared at a fraction of their size, and what is fine to their pixels is lost then. A detection's
+    ``scale`` is in pixels per pixel of the plain tile: the original's magnification times how much it was resized.
+    """
+    return int(1 << max(0, (min(height, width) // _SPAN).bit_length() - 1))
 
 
 def recompute(observations: Mapping[str, Any]) -> Recomputed:
     """Return p-value, statistic and word from a detection's soft observations, without key and picture.
 
     Args:
-        observations: ``cosines`` and ``weights`` of the 128 pilots at the best hypothesis, the 256 soft code
+        observations: ``cosines`` and ``weights`` of the pilots at the best hypothesis, the 256 soft code
             ``symbols`` and ``searched``, the number of hypotheses.
 
     Raises:
@@ -274,9 +288,13 @@ def _check_picture(image: NDArray[np.uint8], *, colors: bool) -> None:
         raise InputError("a picture is an array of bytes, height by width by three colors")
 
 
-def _window(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    top, left = (max(0, size - _WINDOW) // 2 for size in image.shape[:2])
-    return image[top : top + _WINDOW, left : left + _WINDOW]
+def _reduced(plane: Plane, factor: int) -> Plane:
+    """Average squares of ``factor`` pixels a side, and keep the central window of the result."""
+    height, width = (size // factor for size in plane.shape)
+    squares = plane[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    small = plane if factor == 1 else squares.mean(axis=(1, 3))
+    top, left = (max(0, size - _WINDOW) // 2 for size in small.shape)
+    return np.asarray(small[top : top + _WINDOW, left : left + _WINDOW])
 
 
 def _leveled(plane: Plane) -> Plane:
@@ -298,9 +316,9 @@ def _visibility(plane: Plane) -> Plane:
     return np.asarray(_GAIN * light * np.sqrt(detail + _FLAT), dtype=np.float32)
 
 
-def _describe(fit: _Fit) -> dict[str, float | bool]:
-    """Say in plain numbers how the picture was turned, resized and shifted against the marked original."""
-    inverse = np.linalg.inv(fit.matrix.T)
+def _describe(fit: _Fit, reduction: int) -> dict[str, float | bool]:
+    """Say in plain numbers how the picture was turned, resized and shifted against the tile (see ``magnification``)."""
+    inverse = np.linalg.inv(fit.matrix.T) * reduction
     scale = math.sqrt(abs(float(np.linalg.det(inverse))))
     mirrored = bool(np.linalg.det(inverse) < 0)
     turned = inverse @ np.diag((-1.0, 1.0)) if mirrored else inverse
