@@ -58,7 +58,12 @@ class Party(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Title(Record):
-    """Title to a registered model. ``registration`` is the owner's signed envelope around the manifest."""
+    """Title to a registered model.
+
+    ``weights_root`` is the manifest's content root, which the ledger keeps unique. ``registration`` is the owner's
+    signed envelope around the manifest. ``epochs`` maps each later epoch of detection keys to the transaction that
+    committed it.
+    """
 
     id: int
     name: str
@@ -73,6 +78,7 @@ class Title(Record):
     transaction: str
     log_index: int
     registered_at: str
+    epochs: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -87,6 +87,7 @@ def commands(command: click.Command = root, name: str = "") -> list[str]:
 
 
 NAMES = commands()
+LATER = {"demo", "key rotate", "key epoch", "key disclose", "license revoke"}
 
 
 @pytest.fixture(scope="module")
@@ -288,6 +289,20 @@ def test_a_rotated_key_needs_a_new_trust_file(desk: Desk) -> None:
     desk.ask("trust", "export", "--out", "trust2.json")
     assert desk.ask(*arguments, "trust2.json")["statement"]["audience"] == "any"
     assert desk.run("verify", "case.zip", "--suspect", "leak.jpg", "--trust", "trust2.json").exit_code == 0
+
+
+def test_an_expert_reads_the_suspect_again_with_a_disclosed_key(desk: Desk) -> None:
+    assert desk.ask("key", "disclose", "1", "--epoch", "0", "--out", "key.json", status=1)["code"] == "conflict"
+    assert desk.ask("key", "epoch", "1")["epoch"] == 1
+    desk.ask("key", "disclose", "1", "--epoch", "0", "--out", "key.json")
+    assert (desk.folder / "key.json").stat().st_mode & 0o077 == 0
+    arguments = ("verify", "case.zip", "--trust", "trust.json", "--key", "key.json")
+    answer = desk.ask(*arguments, "--suspect", "leak.jpg")
+    assert answer["read_again"]["p_value"] < 1e-6
+    assert "reading-not-repeated" not in answer["caveats"]
+    assert desk.ask(*arguments, status=2)["code"] == "input"
+    assert desk.run("trace", "leak.jpg").exit_code == 0  # old epochs stay readable
+    desk.ask("log", "check")
 
 
 def test_the_trust_file_can_go_to_stdout(desk: Desk) -> None:

@@ -38,7 +38,9 @@ def test_the_demo_traces_the_leak_and_a_stranger_verifies_it(tmp_path: Path) -> 
     assert answer["bundle_verified"] is answer["tampered_bundle_rejected"] is True
     assert answer["seconds"] < 120
     assert stat.S_IMODE((out / "passphrase").stat().st_mode) == 0o600
-    assert "VERIFIED" in (out / "case-verification.txt").read_text(encoding="utf-8")
+    report = (out / "case-verification.txt").read_text(encoding="utf-8")
+    assert "VERIFIED" in report
+    assert "the office holds its key" not in report
     assert "opening.json" in (out / "tampered-verification.txt").read_text(encoding="utf-8")
     with Image.open(out / "pictures.png") as sheet:
         assert sheet.width > 1000

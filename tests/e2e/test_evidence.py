@@ -10,11 +10,11 @@ import pytest
 
 from countermark.bootstrap import open_office
 from countermark.core.dsse import read_unverified, sign_document
-from countermark.errors import HostileFile, VerificationError
+from countermark.errors import ConflictError, HostileFile, InputError, NotFoundError, VerificationError
 from countermark.evidence.bundle import Bundle, pack, unpack
 from countermark.evidence.trust import Trust
 from countermark.evidence.verification import SELF_CONSISTENT, STEPS, VERIFIED, Demand, verify
-from countermark.workflows import bundle, keys, license, trace
+from countermark.workflows import bundle, check, keys, license, mark, register, trace
 
 PASSPHRASE = "a passphrase for tests"
 
@@ -227,17 +227,19 @@ def test_the_trust_file_round_trips(case_office):
     assert Trust.from_json(json.loads(json.dumps(case_office.trust.to_json()))) == case_office.trust
 
 
-def test_an_expert_reads_the_suspect_again_with_the_disclosed_key(case_office, demand):
+def test_an_expert_reads_the_suspect_again_with_the_disclosed_key(case_office, demand, tmp_path):
     from countermark.core.keys import Secret
-    from countermark.evidence.rereading import reread
+    from countermark.evidence.rereading import read_embedding_key, reread
     from countermark.marking.image.files import read_pixels
-    from countermark.marking.image.lattice import LatticeMark
-    from countermark.registry import Title
 
-    with open_office(case_office.workspace, PASSPHRASE) as office:
-        with office.store.transaction() as transaction:
-            title = Title.from_json(transaction.get("title", "1"))
-        key = office.detection_key(title.weights_root, LatticeMark.METHOD, 0).embedding
+    with open_office(case_office.copy_workspace(tmp_path / "office"), PASSPHRASE) as office:
+        with pytest.raises(ConflictError):
+            keys.disclose_key(office, 1, 0)  # still in use
+        register.rotate_epoch(office, 1)
+        key = read_embedding_key(json.dumps(keys.disclose_key(office, 1, 0)).encode())
+        with pytest.raises(NotFoundError):
+            keys.disclose_key(office, 1, 7)
+        check.check_office(office)
     verified, pixels = verify(case_office.bundle, demand), read_pixels(case_office.leak)
     seen = reread(case_office.bundle, verified, pixels, key)
     assert seen.significant(1e-6)
@@ -248,3 +250,25 @@ def test_an_expert_reads_the_suspect_again_with_the_disclosed_key(case_office, d
     unchecked = verify(case_office.bundle, replace(demand, suspect=None))
     with pytest.raises(VerificationError):
         reread(case_office.bundle, unchecked, pixels, key)
+    for data in (b"{}", b"[]", b'{"format": "countermark.embedding-key/1", "key": "00"}'):
+        with pytest.raises(InputError):
+            read_embedding_key(data)
+
+
+def test_marks_of_two_epochs_are_told_apart_and_both_prove(case_office, demand, tmp_path):
+    copy, original = case_office.copy_workspace(tmp_path / "office"), case_office.workspace.parent / "astronaut.png"
+    with open_office(copy, PASSPHRASE) as office:
+        title = register.rotate_epoch(office, 1)
+        (marked,) = mark.mark_images(office, 1, [original], tmp_path / "out")
+        newer, older = trace.trace_files(office, [marked.path, case_office.leak])
+        assert title.epoch == 1
+        assert marked.output.key_id == title.key_id
+        assert [(t.epoch, t.licensee_name, t.p_ours["corrected_for"]["keys"]) for t in (newer, older)] == [
+            (1, "North", 2),
+            (0, "South", 2),
+        ]
+        evidence = bundle.make_bundle(office, newer.id, case="case 7", audience="court")
+        check.check_office(office)
+    verified = verify(evidence, replace(demand, suspect=newer.suspect))
+    assert verified.outcome == VERIFIED
+    assert "output-linked-by-likeness" not in verified.caveats

@@ -49,7 +49,8 @@ try:
     main(sys.argv[1:])
 except SystemExit as end:
     loaded = {"torch", "web3", "eth", "sqlalchemy", "PIL", "scipy"} & set(sys.modules)
-    sys.exit(f"loaded {sorted(loaded)}" if loaded else end.code)
+    print(*sorted(loaded), file=sys.stderr)
+    sys.exit(70 if loaded else end.code)
 """
 
 
@@ -100,13 +101,14 @@ def demo(out: Path, model: Path | None) -> int:
 
 def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome:
     """The path: everything below is what a user would do with the commands of the same names."""
-    from countermark.bootstrap import create_office, open_office
+    from countermark.bootstrap import create_office, open_office, save_party_key
     from countermark.cli.demo_pictures import PICTURES, leak, submit
+    from countermark.core.keys import SigningKey
     from countermark.licensing import Terms
     from countermark.workflows.bundle import make_bundle
     from countermark.workflows.keys import export_trust
-    from countermark.workflows.license import grant_to_held, offer_terms, reserve_identifiers
-    from countermark.workflows.mark import mark_images
+    from countermark.workflows.license import accept, grant_license, invite, offer_terms, reserve_identifiers
+    from countermark.workflows.mark import mark_images, request_marks
     from countermark.workflows.register import add_party, register_model
     from countermark.workflows.trace import Use, trace_files
 
@@ -117,21 +119,28 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
     create_office(out / "workspace", passphrase, name="Demo Office", progress=progress)
     with open_office(out / "workspace", passphrase, progress=progress) as office:
         add_party(office, _OWNER, ["owner"])
-        for name in _LICENSEES:
-            add_party(office, name, ["licensee"])
+        # Each licensee keeps its own key, so that nobody can say that the office signed for it.
+        keys = {name: SigningKey.generate() for name in _LICENSEES}
+        for name, key in keys.items():
+            save_party_key(out / f"{name} key.pem", key)
+            add_party(office, name, ["licensee"], public_key=key.public)
 
         session.note(session.tr("2/7 register the model"))
         title = register_model(office, weights, _OWNER)
 
         session.note(session.tr("3/7 license it to both; issue {count} decoy identifiers", count=_DECOYS))
         offer = offer_terms(office, title.id, Terms.from_json(_TERMS))
-        grants = {name: grant_to_held(office, offer.id, name) for name in _LICENSEES}
+        grants = {}
+        for name, key in keys.items():
+            acceptance = accept(invite(office, offer.id, name), key, at=office.clock())
+            grants[name] = grant_license(office, acceptance)
         reserve_identifiers(office, _DECOYS)
 
         session.note(session.tr("4/7 mark {count} photographs for each, at their request", count=len(submitted)))
-        marked = {
-            name: mark_images(office, grant.id, submitted, out / "marked" / name) for name, grant in grants.items()
-        }
+        marked = []
+        for name, key in keys.items():
+            request = request_marks(grants[name].id, office.id, submitted, key, clock=office.clock)
+            marked += mark_images(office, grants[name].id, submitted, out / "marked" / name, request=request)
 
         session.note(session.tr("5/7 one copy leaks; trace it, and a picture that was never marked"))
         leaked = leak(out / "marked" / _LICENSEES[1] / f"{_LEAKED}.png", out / "leaked.jpg")
@@ -146,7 +155,7 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
 
     session.note(session.tr("7/7 a stranger verifies it, and a copy with one byte changed"))
     (out / "tampered.zip").write_bytes(_tamper(data) if data else b"")
-    psnr = [each.output.psnr_db for several in marked.values() for each in several]
+    psnr = [each.output.psnr_db for each in marked]
     return _Outcome(
         leak=found,
         clean=nothing,

@@ -157,7 +157,7 @@ def read_file(path: Path, *, limit: int) -> bytes:
     return data
 
 
-def write_file(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     """Write a file as a whole.
 
     Raises:
@@ -165,12 +165,12 @@ def write_file(path: Path, data: bytes) -> None:
     """
     from countermark.adapters.keystore import write_atomically
 
-    write_atomically(path, data)
+    write_atomically(path, data, mode=mode)
 
 
-def write_json(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
     """Write a JSON document, readable by people."""
-    write_file(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n")
+    write_file(path, json.dumps(value, ensure_ascii=False, indent=1).encode() + b"\n", mode=mode)
 
 
 def _can_ask() -> bool:

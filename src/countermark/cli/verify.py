@@ -17,10 +17,12 @@ from countermark.errors import CountermarkError, InputError
 
 if TYPE_CHECKING:
     from countermark.evidence.verification import Demand, VerifiedBundle
+    from countermark.marking import Detection
 
 _COLUMNS = 100
 _BUNDLE_LIMIT = 64 * 2**20
 _TRUST_LIMIT = 2**20
+_KEY_LIMIT = 4096
 
 
 @click.command(cls=Command)
@@ -30,13 +32,23 @@ _TRUST_LIMIT = 2**20
 @click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
 @click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
 @click.option("--alpha", type=float, default=1e-6, show_default=True, help="Demand both p-values at this level.")
+@click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Disclosed key: read the suspect again.")
 def verify(
-    bundle: Path, trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float
+    bundle: Path,
+    trust: Path | None,
+    suspect: Path | None,
+    case: str | None,
+    audience: str | None,
+    alpha: float,
+    key: Path | None,
 ) -> int:
     """Verify a bundle offline, step by step. Needs no workspace, no network and no extras.
 
     Exit status: 0 verified, which takes --trust and --suspect; 1 a step does not hold; 3 self-consistent, but without
     trust file or suspect nobody has vouched for the issuer, or for what it is about.
+
+    That the observations came from the suspect is the office's word. With --key, which the office discloses to an
+    expert, the suspect is read again here; this alone needs the extra "image".
 
     Example:
       countermark verify case.zip --trust trust.json --suspect suspect.jpg --case 2026-017
@@ -53,8 +65,23 @@ def verify(
     except CountermarkError as error:
         steps.failed(error)
         raise
-    session.answer("verification", _document(verified), _conclusion(session, verified))
+    reading = _read_again(data, verified, suspect, key) if key else None
+    session.answer("verification", _document(verified, reading), _conclusion(session, verified, reading))
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
+
+
+def _read_again(data: bytes, verified: VerifiedBundle, suspect: Path | None, key: Path) -> Detection:
+    from countermark.evidence.rereading import read_embedding_key, reread
+    from countermark.marking.image.files import read_pixels
+
+    if suspect is None:
+        raise InputError("give the suspect, to read it again", hint="With --suspect FILE.")
+    disclosed = read_embedding_key(read_file(key, limit=_KEY_LIMIT))
+    return reread(data, verified, read_pixels(suspect), disclosed)
+
+
+def _caveats(verified: VerifiedBundle, reading: Detection | None) -> tuple[str, ...]:
+    return tuple(slug for slug in verified.caveats if reading is None or slug != "reading-not-repeated")
 
 
 def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float) -> Demand:
@@ -102,17 +129,18 @@ class _Steps:
         click.echo(f"{sign} {number:2} {pad(self._meaning.get(name, name), self._column)}  {detail}".rstrip())
 
 
-def _document(verified: VerifiedBundle) -> dict[str, Any]:
+def _document(verified: VerifiedBundle, reading: Detection | None) -> dict[str, Any]:
     return {
         "outcome": verified.outcome,
         "statement": dict(verified.statement),
         "stamped_at": verified.stamped_at.isoformat().replace("+00:00", "Z"),
-        "caveats": list(verified.caveats),
+        "caveats": list(_caveats(verified, reading)),
+        "read_again": None if reading is None else {"p_value": reading.p_value, "searched": reading.searched},
         "steps": [{"step": number, "name": name, "detail": detail} for number, name, detail in verified.steps],
     }
 
 
-def _conclusion(session: Session, verified: VerifiedBundle) -> str:
+def _conclusion(session: Session, verified: VerifiedBundle, reading: Detection | None) -> str:
     from countermark.evidence.verification import VERIFIED
 
     stated, sure = verified.statement, verified.outcome == VERIFIED
@@ -129,13 +157,16 @@ def _conclusion(session: Session, verified: VerifiedBundle) -> str:
         (session.tr("audience"), stated["audience"]),
         (session.tr("stamped"), verified.stamped_at.isoformat()),
     ]
+    if reading is not None:
+        again = session.tr("the same word, with p = {p}", p=f"{reading.p_value:.2g}")
+        rows.append((session.tr("read again"), again))
     return "\n".join(
         [
             "",
             heading,
             card(rows),
             *_listed(session.tr("What this proves"), proofs(session, sure)),
-            *_listed(session.tr("What this does not prove"), limits(session, verified.caveats)),
+            *_listed(session.tr("What this does not prove"), limits(session, _caveats(verified, reading))),
         ]
     )
 

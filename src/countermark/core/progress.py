@@ -5,4 +5,4 @@ from __future__ import annotations
 from collections.abc import Callable
 
 Progress = Callable[[int, int, str], None]
-"""``progress(done, total, unit)``: ``done`` never falls and ends at ``total``; ``unit`` is a noun, such as ``bytes``."""
+"""``progress(done, total, unit)``: ``done`` never falls and ends at ``total``; ``unit`` is a noun, like ``bytes``."""

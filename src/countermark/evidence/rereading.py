@@ -9,13 +9,30 @@ from __future__ import annotations
 
 from typing import Any
 
-from countermark.core.canonical import digest
+from countermark.core.canonical import digest, parse_json
 from countermark.core.keys import Secret
-from countermark.errors import PolicyUnmet, ProofInvalid
+from countermark.errors import InputError, PolicyUnmet, ProofInvalid
 from countermark.evidence.bundle import unpack
 from countermark.evidence.verification import VerifiedBundle
 from countermark.marking import Detection
 from countermark.marking.image.lattice import LatticeMark, recompute
+
+EMBEDDING_KEY_FORMAT = "countermark.embedding-key/1"
+
+
+def read_embedding_key(data: bytes) -> Secret:
+    """Read a disclosed key file.
+
+    Raises:
+        InputError: it is not one.
+    """
+    value = parse_json(data, limit=4096)
+    try:
+        if value["format"] != EMBEDDING_KEY_FORMAT:
+            raise InputError("not a disclosed embedding key")
+        return Secret(bytes.fromhex(value["key"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError("not a disclosed embedding key") from error
 
 
 def reread(data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Secret) -> Detection:

@@ -380,8 +380,14 @@ def _key(check: _Check) -> str:
     committed = check.title if role == "title" else check.event("key", "KeyCommitted", "ModelTitles")
     if bytes(committed["keyCommitment"]) != bound or committed["titleId"] != check.title["titleId"]:
         raise ProofInvalid("the detection key is not the one committed to on the ledger")
-    if check.receipts[role].timestamp > check.receipts["grant"].timestamp and part["epoch"] == 0:
+    if part["epoch"] != committed.get("epoch", 0):
+        raise ProofInvalid("the ledger commits to the key of another epoch")
+    if part["epoch"] == 0 and check.receipts["title"].timestamp > check.receipts["grant"].timestamp:
         raise ProofInvalid("the detection key was committed to after the grant")
+    if "output" in check.entries and from_unix(check.receipts[role].timestamp) > read_time(
+        _entry(check, "output")["time"]
+    ):
+        raise ProofInvalid("the detection key was committed to after the output was marked")
     return f"{part['key_id']}, epoch {part['epoch']}"
 
 

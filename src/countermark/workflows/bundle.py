@@ -195,6 +195,8 @@ class _CaseFile:
             "issued": self.issuance["transaction"],
             "anchor": anchor["transaction"],
         }
+        if self.trace.epoch:
+            roles["key"] = self.title.epochs[str(self.trace.epoch)]
         if self.grant.revocation is not None:
             roles["revocation"] = self.grant.revocation
         proofs = {name: self.office.ledger.prove(name) for name in dict.fromkeys(roles.values())}

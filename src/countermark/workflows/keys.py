@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 from countermark.core.keys import PublicKey, SigningKey
-from countermark.errors import InputError
+from countermark.errors import ConflictError, InputError, NotFoundError
+from countermark.evidence.rereading import EMBEDDING_KEY_FORMAT
 from countermark.evidence.trust import MAX_CHECKPOINTS, KeyPeriod, KnownCheckpoint, Trust
-from countermark.registry import Transaction, log_entry
+from countermark.marking.image.lattice import LatticeMark
+from countermark.registry import Title, Transaction, log_entry
 from countermark.workflows.anchor import anchor_log
-from countermark.workflows.office import Office, append, key_periods
+from countermark.workflows.office import Office, append, key_periods, load
 
 OFFICE_ROLES = ("platform", "log")
 
@@ -40,6 +42,37 @@ def rotate_key(office: Office, role: str) -> dict[str, Any]:
     with office.store.transaction() as transaction:
         begin_key(transaction, role, SigningKey(office.keys.secret(name)).public, office.now())
         return key_periods(transaction, role)[-1]
+
+
+def disclose_key(office: Office, number: int, epoch: int) -> dict[str, Any]:
+    """Return the embedding key of a model's epoch, for an expert who reads a suspect again; the log records it.
+
+    Whoever has it can write marks of that epoch, so the epoch must not be in use any more.
+
+    Raises:
+        NotFoundError: no such title, or no such epoch.
+        ConflictError: the epoch is in use.
+    """
+    with office.store.transaction() as transaction:
+        title = Title.from_json(load(transaction, "title", number))
+        if not 0 <= epoch <= title.epoch:
+            raise NotFoundError("title {title} has no epoch {epoch}", title=number, epoch=epoch)
+        if epoch == title.epoch:
+            raise ConflictError(
+                "epoch {epoch} of title {title} is in use",
+                hint="Open the next one first: countermark key epoch {title}",
+                epoch=epoch,
+                title=number,
+            )
+        key = office.detection_key(title.weights_root, LatticeMark.METHOD, epoch)
+        append(transaction, log_entry("disclosure", title=number, epoch=epoch, key_id=key.key_id, time=office.now()))
+    return {
+        "format": EMBEDDING_KEY_FORMAT,
+        "title": number,
+        "epoch": epoch,
+        "method": key.method,
+        "key": key.embedding.reveal().hex(),
+    }
 
 
 def export_trust(office: Office) -> Trust:

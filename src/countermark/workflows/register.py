@@ -27,6 +27,7 @@ from countermark.workflows.office import (
     Receipt,
     append,
     envelope_digest,
+    load,
     party,
     perform,
     recorder,
@@ -194,3 +195,45 @@ def _record_title(office: Office, transaction: Transaction, intent: Intent, rece
     }
     transaction.put("title", str(body["id"]), body, index=(title["weights_root"],))
     return body
+
+
+def rotate_epoch(office: Office, number: int) -> Title:
+    """Open the next epoch of a model's detection keys: commit the new key on the ledger and mark with it from then on.
+
+    Earlier epochs stay readable: a trace tries every one.
+
+    Raises:
+        NotFoundError: no such title.
+    """
+    with office.store.transaction() as transaction:
+        title = Title.from_json(load(transaction, "title", number))
+
+    def plan() -> Intent:
+        key = office.detection_key(title.weights_root, LatticeMark.METHOD, title.epoch + 1)
+        raw = office.ledger.prepare_call(office.account, "ModelTitles", "commitKey", (number, key.commitment))
+        return {"transaction": raw.hex(), "title": number, "key_id": key.key_id}
+
+    return Title.from_json(perform(office, "epoch", {"title": number, "epoch": title.epoch + 1}, plan))
+
+
+@recorder("epoch")
+def _record_epoch(office: Office, transaction: Transaction, intent: Intent, receipt: Receipt) -> dict[str, Any]:
+    event = receipt.event("KeyCommitted")
+    title: dict[str, Any] = load(transaction, "title", intent["title"])
+    epoch = int(event["epoch"])
+    entry = log_entry(
+        "epoch",
+        title=intent["title"],
+        epoch=epoch,
+        commitment=bytes(event["keyCommitment"]).hex(),
+        transaction=receipt.transaction_hash,
+        time=office.now(),
+    )
+    append(transaction, entry)
+    title |= {
+        "epoch": epoch,
+        "key_id": intent["key_id"],
+        "epochs": title.get("epochs", {}) | {str(epoch): receipt.transaction_hash},
+    }
+    transaction.put("title", str(intent["title"]), title, index=(title["weights_root"],))
+    return title
