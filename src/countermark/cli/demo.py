@@ -293,7 +293,8 @@ def _describe(session: Session, outcome: _Outcome, out: Path, seconds: float) ->
         (session.tr("trust file"), str(out / "trust.json")),
         (session.tr("the stranger's report"), str(out / "case-verification.txt")),
     ]
-    return "\n" + card(rows)
+    look = f"countermark -w {out / 'workspace'} --passphrase-file {out / 'passphrase'} title list"
+    return f"\n{card(rows)}\n\n" + session.tr("The office is still there to look at: {command}", command=look)
 
 
 def _verdict(session: Session, trace: Trace) -> str:

@@ -132,7 +132,7 @@ class Finder:
         return chart
 
     def _climb(self, spectrum: Spectrum, matrix: Floats, step: float) -> tuple[float, Floats]:
-        """Climb on the summed excess at the pilots; ``step`` in cycles per pixel at the outer edge of the band."""
+        """Climb on the weighted excess at the lines; ``step`` in cycles per pixel at the outer edge of the band."""
         best = self._score(spectrum, matrix[None])[0]
         size = step * TILE / float(np.hypot(*self._lines.T).max())
         for _ in range(40):
