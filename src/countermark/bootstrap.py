@@ -44,11 +44,24 @@ def utc_now() -> datetime:
 
 
 def create_office(
-    directory: Path, passphrase: str, *, name: str, progress: ProgressFactory | None = None
+    directory: Path,
+    passphrase: str,
+    *,
+    name: str,
+    progress: ProgressFactory | None = None,
+    authority: tuple[str, str] | None = None,
 ) -> dict[str, Any]:
     """Make a workspace: keys, store, log, and an embedded ledger with the contracts deployed.
 
     An ``init`` that was interrupted is taken up again with the same passphrase.
+
+    Args:
+        directory: made if missing.
+        passphrase: at least 8 characters; protects every key.
+        name: of the office, for people.
+        progress: makes a progress callback for a label; silent by default.
+        authority: URL of an outside RFC 3161 time-stamp authority and the PEM certificate of its root; without one the
+            workspace stamps with an authority of its own, which is for trial.
 
     Returns:
         The workspace document, with the ledger's ``deployment``.
@@ -56,6 +69,7 @@ def create_office(
     Raises:
         ConflictError: there is a finished workspace.
         KeystoreError: the passphrase is too short, or not that of the unfinished workspace.
+        InputError: the authority's URL or root is not one.
     """
     if (directory / WORKSPACE_FILE).exists():
         raise ConflictError("{path} is a workspace already", path=directory)
@@ -72,6 +86,8 @@ def create_office(
             "chain_id": 1_000_000 + secrets.randbelow(2**30),
             "created": show_time(utc_now()),
         }
+        if authority is not None:
+            document["timestamp_authority"] = _checked_authority(*authority)
         return _create(directory, passphrase, document, progress or _silent)
 
 
@@ -114,17 +130,26 @@ def _create(directory: Path, passphrase: str, document: dict[str, Any], progress
     return {**document, "deployment": deployment}
 
 
+def _checked_authority(url: str, root: str) -> dict[str, str]:
+    from cryptography.x509 import load_pem_x509_certificate
+
+    if not url.startswith(("http://", "https://")):
+        raise InputError("not a web address: {url}", url=url[:200])
+    try:
+        load_pem_x509_certificate(root.encode())
+    except ValueError as error:
+        raise InputError("a time-stamp root is not a PEM certificate") from error
+    return {"url": url, "root": root}
+
+
 @contextmanager
-def open_office(
-    directory: Path, passphrase: str, *, progress: ProgressFactory | None = None, tsa_url: str | None = None
-) -> Iterator[Office]:
+def open_office(directory: Path, passphrase: str, *, progress: ProgressFactory | None = None) -> Iterator[Office]:
     """Open a workspace, finish what a killed process left unfinished, and hold the lock until the block ends.
 
     Args:
         directory: of ``create_office``.
         passphrase: of its keystore.
         progress: makes a progress callback for a label; silent by default.
-        tsa_url: an RFC 3161 authority to use instead of the workspace's own.
 
     Raises:
         NotFoundError: no workspace there.
@@ -137,7 +162,7 @@ def open_office(
 
     keys = Keystore.open(directory / "keystore.json", passphrase)
     with _locked(directory):
-        office, close = _assemble(directory, document, keys, progress or _silent, tsa_url)
+        office, close = _assemble(directory, document, keys, progress or _silent)
         from countermark.workflows.office import recover
 
         try:
@@ -148,7 +173,7 @@ def open_office(
 
 
 def _assemble(
-    directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory, tsa_url: str | None
+    directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory
 ) -> tuple[Office, Callable[[], None]]:
     from countermark.adapters.ledger import Ledger
     from countermark.adapters.store import SqlStore
@@ -160,16 +185,17 @@ def _assemble(
 
     store = SqlStore(directory / "store.db")
     ledger = Ledger.open(directory / "ledger.db", clock=utc_now)
+    outside = document.get("timestamp_authority")
     local = LocalTsa.from_secret_bytes(keys.bytes("tsa"), utc_now)
     office = Office(
         id=document["id"],
         name=document["name"],
         origin=document["origin"],
-        timestamp_roots=(local.root_pem.decode(),),
+        timestamp_roots=(*([outside["root"]] if outside else ()), local.root_pem.decode()),
         store=store,
         ledger=ledger,
         keys=keys,
-        tsa=HttpTsa(tsa_url) if tsa_url else local,
+        tsa=HttpTsa(outside["url"]) if outside else local,
         clock=utc_now,
         progress=progress,
     )

@@ -61,8 +61,8 @@ class Title(Record):
     """Title to a registered model.
 
     ``weights_root`` is the manifest's content root, which the ledger keeps unique. ``registration`` is the owner's
-    signed envelope around the manifest. ``epochs`` maps each later epoch of detection keys to the transaction that
-    committed it.
+    signed envelope around the manifest. ``methods`` names the marking method of every epoch of detection
+    keys, in order; ``epochs`` maps each later epoch to the transaction that committed its key.
     """
 
     id: int
@@ -78,6 +78,7 @@ class Title(Record):
     transaction: str
     log_index: int
     registered_at: str
+    methods: list[str]
     epochs: dict[str, str] = field(default_factory=dict)
 
 

@@ -65,19 +65,19 @@ def verify(
     except CountermarkError as error:
         steps.failed(error)
         raise
-    reading = _read_again(data, verified, suspect, key) if key else None
+    reading = _read_again(data, verified, suspect, key, alpha) if key else None
     session.answer("verification", _document(verified, reading), _conclusion(session, verified, reading))
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
-def _read_again(data: bytes, verified: VerifiedBundle, suspect: Path | None, key: Path) -> Detection:
+def _read_again(data: bytes, verified: VerifiedBundle, suspect: Path | None, key: Path, alpha: float) -> Detection:
     from countermark.evidence.rereading import read_embedding_key, reread
     from countermark.marking.image.files import read_pixels
 
     if suspect is None:
         raise InputError("give the suspect, to read it again", hint="With --suspect FILE.")
     disclosed = read_embedding_key(read_file(key, limit=_KEY_LIMIT))
-    return reread(data, verified, read_pixels(suspect), disclosed)
+    return reread(data, verified, read_pixels(suspect), disclosed, alpha=alpha)
 
 
 def _caveats(verified: VerifiedBundle, reading: Detection | None) -> tuple[str, ...]:

@@ -35,7 +35,9 @@ def read_embedding_key(data: bytes) -> Secret:
         raise InputError("not a disclosed embedding key") from error
 
 
-def reread(data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Secret) -> Detection:
+def reread(
+    data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Secret, *, alpha: float = 1e-6
+) -> Detection:
     """Detect the mark in the suspect's pixels and hold the reading against the bundle's.
 
     Args:
@@ -43,6 +45,7 @@ def reread(data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Se
         verified: what ``verify`` returned for it, with the suspect's digest checked.
         pixels: of the suspect, (H, W, 3) uint8.
         embedding_key: disclosed by the office.
+        alpha: the verifier's level for the reading; not the statement's.
 
     Returns:
         The detection made here.
@@ -60,6 +63,6 @@ def reread(data: bytes, verified: VerifiedBundle, pixels: Any, embedding_key: Se
         raise PolicyUnmet("the bundle's method is {method}", method=str(part["method"])[:200])
     seen = LatticeMark(embedding_key).detect(pixels)
     stated = recompute(part["observations"])
-    if not isinstance(seen, Detection) or seen.word != stated.word or not seen.significant(verified.statement["alpha"]):
+    if not isinstance(seen, Detection) or seen.word != stated.word or not seen.significant(alpha):
         raise PolicyUnmet("reading the suspect again does not give the word of the bundle")
     return seen

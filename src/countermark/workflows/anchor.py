@@ -9,6 +9,7 @@ from countermark.core.canonical import digest
 from countermark.errors import CheckpointInconsistent
 from countermark.evidence import log
 from countermark.evidence.checkpoint import checkpoint_digest, read_unverified, sign_head
+from countermark.evidence.timestamp import verify_timestamp
 from countermark.registry import Transaction
 from countermark.workflows.office import Intent, Office, Receipt, perform, recorder
 
@@ -19,6 +20,7 @@ def anchor_log(office: Office) -> dict[str, Any]:
     Raises:
         CheckpointInconsistent: the log contradicts what was signed before; nothing is signed.
         NetworkError: the time-stamp authority cannot be reached; nothing is anchored.
+        TimestampInvalid: its stamp does not verify under the office's roots; nothing is anchored.
     """
     last = office.ledger.latest_anchor(log_id(office.origin))
     with office.store.transaction() as transaction:
@@ -35,6 +37,7 @@ def _plan(office: Office) -> Intent:
         text = sign_head(transaction.tiles, office.origin, key, _Memory(transaction))
     head = read_unverified(text)
     token = office.tsa.issue(text.encode())
+    verify_timestamp(token, text.encode(), [root.encode() for root in office.timestamp_roots])
     call = (log_id(office.origin), head.size, head.root, checkpoint_digest(text))
     raw = office.ledger.prepare_call(office.account, "Anchors", "anchor", call)
     return {

@@ -8,7 +8,6 @@ from countermark.core.keys import PublicKey, SigningKey
 from countermark.errors import ConflictError, InputError, NotFoundError
 from countermark.evidence.rereading import EMBEDDING_KEY_FORMAT
 from countermark.evidence.trust import MAX_CHECKPOINTS, KeyPeriod, KnownCheckpoint, Trust
-from countermark.marking.image.lattice import LatticeMark
 from countermark.registry import Title, Transaction, log_entry
 from countermark.workflows.anchor import anchor_log
 from countermark.workflows.office import Office, append, key_periods, load
@@ -64,7 +63,7 @@ def disclose_key(office: Office, number: int, epoch: int) -> dict[str, Any]:
                 epoch=epoch,
                 title=number,
             )
-        key = office.detection_key(title.weights_root, LatticeMark.METHOD, epoch)
+        key = office.detection_key(title.weights_root, title.methods[epoch], epoch)
         append(transaction, log_entry("disclosure", title=number, epoch=epoch, key_id=key.key_id, time=office.now()))
     return {
         "format": EMBEDDING_KEY_FORMAT,

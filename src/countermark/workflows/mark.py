@@ -19,7 +19,7 @@ from countermark.core.dsse import Envelope, open_document
 from countermark.core.keys import SigningKey
 from countermark.core.payload import permute, read_identifier
 from countermark.core.times import Clock, read_time, show_time
-from countermark.errors import InputError, SignatureInvalid, StorageError
+from countermark.errors import ConflictError, InputError, SignatureInvalid, StorageError
 from countermark.marking.image.files import content_digest, read_image, write_image
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.image.resemblance import sketch
@@ -75,6 +75,13 @@ def mark_images(
     if request is None:
         request = request_marks(number, office.id, images, office.party_key(licensee), clock=office.clock)
     sources = _requested(office, request, number, licensee)
+    if title.methods[title.epoch] != LatticeMark.METHOD:
+        raise ConflictError(
+            "title {title} is marked by another method: {method}",
+            hint="Open an epoch of the present method: countermark key epoch {title}",
+            title=title.id,
+            method=title.methods[title.epoch],
+        )
     key = office.detection_key(title.weights_root, LatticeMark.METHOD, title.epoch)
     mark = LatticeMark(key.embedding, key_id=key.key_id)
     word = permute(key.permutation, read_identifier(grant.identifier))

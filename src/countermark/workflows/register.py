@@ -156,6 +156,7 @@ def register_model(office: Office, directory: Path, owner: str) -> Title:
                 "parameters": manifest.parameters,
                 "epoch": 0,
                 "key_id": key.key_id,
+                "methods": [LatticeMark.METHOD],
             },
         }
 
@@ -211,7 +212,7 @@ def rotate_epoch(office: Office, number: int) -> Title:
     def plan() -> Intent:
         key = office.detection_key(title.weights_root, LatticeMark.METHOD, title.epoch + 1)
         raw = office.ledger.prepare_call(office.account, "ModelTitles", "commitKey", (number, key.commitment))
-        return {"transaction": raw.hex(), "title": number, "key_id": key.key_id}
+        return {"transaction": raw.hex(), "title": number, "key_id": key.key_id, "method": key.method}
 
     return Title.from_json(perform(office, "epoch", {"title": number, "epoch": title.epoch + 1}, plan))
 
@@ -233,6 +234,7 @@ def _record_epoch(office: Office, transaction: Transaction, intent: Intent, rece
     title |= {
         "epoch": epoch,
         "key_id": intent["key_id"],
+        "methods": [*title["methods"], intent["method"]],
         "epochs": title.get("epochs", {}) | {str(epoch): receipt.transaction_hash},
     }
     transaction.put("title", str(intent["title"]), title, index=(title["weights_root"],))

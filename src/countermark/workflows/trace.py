@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from countermark.core.canonical import show_digest
+from countermark.core.keys import DetectionKey
 from countermark.core.times import read_time
 from countermark.errors import InputError
 from countermark.licensing import SCOPES, Terms, coverage, is_country
-from countermark.marking import Detection
+from countermark.marking import Detection, NotExamined
 from countermark.marking.image.files import content_digest, read_pixels
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.image.resemblance import resemblance
@@ -95,9 +96,9 @@ def trace_files(
         raise InputError("alpha lies between 0 and 0.05, not at {alpha}", alpha=alpha)
     with office.store.transaction() as transaction:
         keys = [
-            (title.id, epoch, office.detection_key(title.weights_root, LatticeMark.METHOD, epoch))
+            (title.id, epoch, office.detection_key(title.weights_root, method, epoch))
             for title in titles(transaction)
-            for epoch in range(title.epoch + 1)
+            for epoch, method in enumerate(title.methods)
         ]
     progress, traces = office.progress("trace"), []
     progress(0, len(suspects) * len(keys), "readings")
@@ -117,14 +118,19 @@ def trace_files(
             continue
         sightings = []
         for title, epoch, key in keys:
-            seen = LatticeMark(key.embedding, key_id=key.key_id).detect(pixels)
-            sightings.append(Sighting(title, epoch, key, seen))
+            sightings.append(Sighting(title, epoch, key, _look(key, pixels)))
             progress(len(traces) * len(keys) + len(sightings), len(suspects) * len(keys), "readings")
         traces.append(_conclude(office, base, sightings, pixels, alpha, use or Use()))
     with office.store.transaction() as transaction:
         for trace in traces:
             transaction.put("trace", trace.id, trace.to_json(), index=(trace.suspect,))
     return traces
+
+
+def _look(key: DetectionKey, pixels: Any) -> Detection | NotExamined:
+    if key.method != LatticeMark.METHOD:
+        return NotExamined("other-method", f"this version does not read {key.method}")
+    return LatticeMark(key.embedding, key_id=key.key_id).detect(pixels)
 
 
 def _conclude(
