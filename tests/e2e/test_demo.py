@@ -32,7 +32,7 @@ def test_the_demo_traces_the_leak_and_a_stranger_verifies_it(tmp_path: Path) -> 
         "tampered_bundle_rejected",
         "seconds",
     ]
-    assert (answer["traced_licensee"], answer["grant"], answer["candidates"]) == ("Verlag Sued", 2, 1002)
+    assert (answer["traced_licensee"], answer["grant"], answer["candidates"]) == ("Agency South", 2, 1002)
     assert answer["p_ours"] < 1e-6
     assert answer["p_innocent"] < 1e-6
     assert answer["bundle_verified"] is answer["tampered_bundle_rejected"] is True

@@ -92,12 +92,12 @@ def test_first_steps_and_verify(shell: Shell) -> None:
 
 
 def test_an_external_licensee(shell: Shell) -> None:
-    for command in ("init", 'party add "Studio Lin" --role owner', 'register model --owner "Studio Lin"'):
+    for command in ("init", 'party add "Example Studio" --role owner', 'register model --owner "Example Studio"'):
         status, output = shell.run(f"countermark {command}")
         assert status == 0, output
     shell.words["OFFICE"] = json.loads((shell.folder / "countermark-workspace" / "workspace.json").read_text())["id"]
     shell.follow("external-licensee.md")
-    assert "Agency Nord" in shell.run("countermark license show all")[1]
+    assert "Agency North" in shell.run("countermark license show all")[1]
 
 
 @pytest.mark.parametrize("guide", ["first-steps.md", "verify.md", "external-licensee.md"])

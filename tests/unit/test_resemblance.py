@@ -33,6 +33,12 @@ def test_a_copy_resembles_itself_fully():
     assert resemblance(ASTRONAUT, {"scale": 1.0, "rotation_deg": 0.0}, sketch(ASTRONAUT)) > 0.97
 
 
+def test_a_large_picture_is_compared_at_the_scale_of_its_magnified_tile():
+    large = np.asarray(Image.fromarray(ASTRONAUT).resize((1200, 1200), Image.Resampling.BICUBIC))
+    half = np.asarray(Image.fromarray(large[100:1100, 50:1150]).resize((550, 500), Image.Resampling.BOX))
+    assert resemblance(half, {"scale": 2 * 0.5, "rotation_deg": 0.0}, sketch(large)) > 0.95
+
+
 def test_flat_pictures_resemble_nothing():
     flat = np.full((256, 256, 3), 90, np.uint8)
     assert resemblance(flat, {}, sketch(ASTRONAUT)) < 0.5

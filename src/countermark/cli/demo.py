@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 _SIGN = "countermark-demo.json"
 _DECOYS = 1000
-_OWNER, _LICENSEES = "Studio Lin", ("Agency Nord", "Verlag Sued")
+_OWNER, _LICENSEES = "Example Studio", ("Agency North", "Agency South")
 _LEAKED, _UNMARKED = "astronaut", "coffee"
 _CASE, _AUDIENCE = "demo", "anybody who runs the demo"
 _TERMS = {

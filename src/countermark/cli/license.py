@@ -31,7 +31,7 @@ def license() -> None:
 
     Example:
       countermark license offer 1 --terms terms.yaml
-      countermark license grant 1 --to "Agency Nord"
+      countermark license grant 1 --to "Agency North"
     """
 
 
@@ -72,7 +72,7 @@ def invite(offer: int, licensee: str, out: Path, starts: str | None) -> None:
     """Invite a licensee that holds its own key to accept an offer.
 
     Example:
-      countermark license invite 1 --to "Agency Nord" --out invitation.json
+      countermark license invite 1 --to "Agency North" --out invitation.json
     """
     from countermark.workflows.license import invite as make_invitation
 
@@ -125,7 +125,7 @@ def grant(offer: int, licensee: str | None, acceptance: Path | None, starts: str
     """Turn an accepted offer into a grant on the ledger, with the commitment to its mark identifier.
 
     Example:
-      countermark license grant 1 --to "Agency Nord"
+      countermark license grant 1 --to "Agency North"
       countermark license grant 1 --acceptance acceptance.json
     """
     from countermark.core.dsse import read_unverified

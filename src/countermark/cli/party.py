@@ -25,7 +25,7 @@ def party() -> None:
     """Admit owners and licensees, and make keys for those who sign elsewhere.
 
     Example:
-      countermark party add "Studio Lin" --role owner
+      countermark party add "Example Studio" --role owner
     """
 
 
@@ -41,7 +41,7 @@ def add(name: str, roles: tuple[str, ...], public_key: str | None, address: str 
     office's word. With it, only the party can sign its acceptances and requests.
 
     Example:
-      countermark party add "Agency Nord" --role licensee --public-key nord.pub
+      countermark party add "Agency North" --role licensee --public-key nord.pub
     """
     from countermark.workflows.register import add_party
 

@@ -28,7 +28,7 @@ def register(model_dir: Path, owner: str) -> None:
     never loaded. Pickles and links that leave the directory are refused. The same weights are registered once.
 
     Example:
-      countermark register examples/fashion-mnist --owner "Studio Lin"
+      countermark register examples/fashion-mnist --owner "Example Studio"
     """
     from countermark.workflows.register import register_model
 

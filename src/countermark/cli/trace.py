@@ -160,7 +160,7 @@ def _geometry(session: Session, geometry: dict[str, Any]) -> str:
     """Say how the suspect differs from the original's frame, as the detector reports it."""
     parts = []
     if "scale" in geometry:
-        parts.append(session.tr("scale {value}", value=f"{geometry['scale']:.3f}"))
+        parts.append(session.tr("tile scale {value}", value=f"{geometry['scale']:.3f}"))
     if "rotation_deg" in geometry:
         parts.append(session.tr("rotation {value} degrees", value=f"{geometry['rotation_deg']:.2f}"))
     if geometry.get("mirrored"):

@@ -16,6 +16,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from countermark.marking.image.lattice import magnification
+
 Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
@@ -36,19 +38,20 @@ def resemblance(suspect: Pixels, geometry: Mapping[str, float | bool], recorded:
 
     Args:
         suspect: the picture as found.
-        geometry: from the detection: ``scale`` (suspect pixels per original pixel), ``rotation_deg``, ``mirrored``.
+        geometry: from the detection: ``scale`` (suspect pixels per pixel of the plain tile), ``rotation_deg``.
         recorded: what ``sketch`` returned for the output.
     """
     plate = np.frombuffer(base64.b64decode(recorded["data"]), np.uint8).astype(np.float64)
     plate = plate.reshape(int(recorded["height"]), int(recorded["width"]))
-    return max(_best_correlation(plate, piece) for piece in _upright(_luma(suspect), geometry))
+    # Exact, as magnification steps at multiples of 512 pixels and a sketch counts whole blocks.
+    resized = (float(geometry.get("scale", 1.0)) or 1.0) / magnification(SCALE * plate.shape[0], SCALE * plate.shape[1])
+    return max(_best_correlation(plate, piece) for piece in _upright(_luma(suspect), geometry, resized))
 
 
-def _upright(luma: Plane, geometry: Mapping[str, float | bool]) -> list[Plane]:
+def _upright(luma: Plane, geometry: Mapping[str, float | bool], resized: float) -> list[Plane]:
     """Sample the suspect on the sketch's grid with the geometry undone, in both senses of rotation and mirror."""
-    scale = float(geometry.get("scale", 1.0)) or 1.0
     angle = np.deg2rad(float(geometry.get("rotation_deg", 0.0)))
-    step = SCALE * scale
+    step = SCALE * resized
     blurred = _box(luma, max(1, round(step)))
     height, width = luma.shape
     span = int(np.ceil(np.hypot(height, width) / step))
