@@ -1,7 +1,7 @@
-"""Does the lattice mark survive, does it show, and does it accuse nobody? Beside the peer that a user would install.
+"""Does the lattice mark survive, does it show, and does it accuse nobody? Beside the peers that a user would install.
 
 ``python -m benchmarks.image_marks --images DIR --limit N --json OUT`` marks photographs, each with a fresh key and
-word, attacks the copies and reads them. A row counts: ``exact`` reads of all 64 bits (with its 95 % Clopper-Pearson
+word, attacks the copies and reads them. A row counts: ``exact`` reads of all ``bits`` (with its 95 % Clopper-Pearson
 interval), ``bit_accuracy``, and ``tpr_1e6``, the share of copies found at a false-positive rate of 1e-6: for the
 lattice mark by its own p-value, corrected for every hypothesis searched; for a peer, which has none, by the binomial
 tail of its matching bits, which presumes that the right word is known beforehand and nothing is searched. ``read_1e6``
@@ -25,7 +25,8 @@ import multiprocessing
 import secrets
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache, partial
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -56,7 +57,9 @@ LARGE_PIXELS = 350_000
 
 
 class Method(Protocol):
-    """A marking method under test: one fresh key."""
+    """A marking method under test, under one fresh key if it has keys: it carries words of ``bits`` bits."""
+
+    bits: int
 
     def embed(self, image: Pixels, word: int) -> Pixels:
         """Return the marked picture."""
@@ -67,6 +70,8 @@ class Method(Protocol):
 
 class Lattice:
     """The lattice mark under a fresh key."""
+
+    bits = BITS
 
     def __init__(self) -> None:
         self._mark = LatticeMark(Secret.random())
@@ -84,6 +89,8 @@ class Lattice:
 class BlindWatermark:
     """The package blind-watermark (DWT, DCT and SVD), bit mode, default strengths."""
 
+    bits = BITS
+
     def __init__(self) -> None:
         self._passwords = {"password_img": secrets.randbits(31), "password_wm": secrets.randbits(31)}
         self._class = _blind_watermark()
@@ -91,21 +98,53 @@ class BlindWatermark:
     def embed(self, image: Pixels, word: int) -> Pixels:
         """Return the marked picture."""
         marker = self._class(**self._passwords)
-        marker.read_img(img=np.ascontiguousarray(image[..., ::-1]))
-        marker.read_wm([bool(word >> i & 1) for i in range(BITS)], mode="bit")
-        return np.ascontiguousarray(np.clip(np.rint(marker.embed()), 0, 255).astype(np.uint8)[..., ::-1])
+        marker.read_img(img=_swapped(image))
+        marker.read_wm(_bits(word, self.bits), mode="bit")
+        return _swapped(np.clip(np.rint(marker.embed()), 0, 255).astype(np.uint8))
 
     def read(self, image: Pixels) -> tuple[int | None, float | None]:
         """Return the word."""
         marker = self._class(**self._passwords)
         try:
-            bits = marker.extract(embed_img=np.ascontiguousarray(image[..., ::-1]), wm_shape=BITS, mode="bit")
+            bits = marker.extract(embed_img=_swapped(image), wm_shape=self.bits, mode="bit")
         except (AssertionError, IndexError, ValueError):  # it refuses pictures that got too small
             return None, None
-        return sum(int(bit > 0.5) << i for i, bit in enumerate(bits)), None
+        return _word(bits), None
 
 
-METHODS: dict[str, Callable[[], Method]] = {"lattice": Lattice, "blind-watermark": BlindWatermark}
+class InvisibleWatermark:
+    """One method of the package invisible-watermark, default strength. It has no key: whoever installs it can read."""
+
+    def __init__(self, method: str, bits: int) -> None:
+        import imwatermark
+
+        self.bits = bits
+        self._method = method
+        self._package = imwatermark
+        if method == "rivaGan":
+            _load_rivagan()
+
+    def embed(self, image: Pixels, word: int) -> Pixels:
+        """Return the marked picture."""
+        encoder = self._package.WatermarkEncoder()
+        encoder.set_watermark("bits", _bits(word, self.bits))
+        return _swapped(encoder.encode(_swapped(image), self._method))
+
+    def read(self, image: Pixels) -> tuple[int | None, float | None]:
+        """Return the word."""
+        decoder = self._package.WatermarkDecoder("bits", self.bits)
+        try:
+            return _word(decoder.decode(_swapped(image), self._method)), None
+        except RuntimeError:  # it refuses pictures of fewer than 256 by 256 pixels
+            return None, None
+
+
+METHODS: dict[str, Callable[[], Method]] = {
+    "lattice": Lattice,
+    "blind-watermark": BlindWatermark,
+    "invisible-watermark/dwtDctSvd": partial(InvisibleWatermark, "dwtDctSvd", BITS),
+    "invisible-watermark/rivaGan": partial(InvisibleWatermark, "rivaGan", 32),
+}
 
 
 def main() -> None:
@@ -159,7 +198,8 @@ def measure_null(paths: list[Path], count: int) -> tuple[list[Row], Row]:
 
 
 def _trials(name: str, path: Path, attacks: list[str]) -> Iterator[Row]:
-    image, method, word = _open(path), METHODS[name](), secrets.randbits(BITS)
+    image, method = _open(path), METHODS[name]()
+    bits, word = method.bits, secrets.randbits(method.bits)
     started = time.process_time()
     marked = method.embed(image, word)
     embed_s = time.process_time() - started
@@ -167,36 +207,39 @@ def _trials(name: str, path: Path, attacks: list[str]) -> Iterator[Row]:
         attacked = apply(attack, marked)
         started = time.process_time()
         read, p_value = method.read(attacked)
-        matching = BITS - (read ^ word).bit_count() if read is not None else BITS // 2
+        matching = bits - (read ^ word).bit_count() if read is not None else bits // 2
         yield {
             "method": name,
             "size_class": "large" if image.size >= 3 * LARGE_PIXELS else "small",
             "attack": attack,
+            "bits": bits,
             "psnr": _psnr(image, marked),
             "ssim": _ssim(image, marked),
             "matching": matching,
-            "found": (binomial_tail(matching, BITS, 0.5) if p_value is None else p_value) <= ALPHA,
+            "found": (binomial_tail(matching, bits, 0.5) if p_value is None else p_value) <= ALPHA,
             "embed_ms_per_mp": embed_s / image.size * 3e9,
             "detect_ms_per_mp": (time.process_time() - started) / attacked.size * 3e9,
         }
 
 
 def _summed(method: str, size_class: str, attack: str, trials: list[Row]) -> Row:
-    exact = sum(trial["matching"] == BITS for trial in trials)
+    bits = trials[0]["bits"]
+    exact = sum(trial["matching"] == bits for trial in trials)
     low, high = clopper_pearson(exact, len(trials))
     return {
         "method": method,
         "size_class": size_class,
         "attack": attack,
+        "bits": bits,
         "n": len(trials),
         "psnr": round(_mean(trials, "psnr"), 2),
         "ssim": round(_mean(trials, "ssim"), 4),
         "exact": round(exact / len(trials), 4),
         "exact_low": round(low, 4),
         "exact_high": round(high, 4),
-        "bit_accuracy": round(_mean(trials, "matching") / BITS, 4),
+        "bit_accuracy": round(_mean(trials, "matching") / bits, 4),
         "tpr_1e6": round(_mean(trials, "found"), 4),
-        "read_1e6": round(sum(t["found"] and t["matching"] == BITS for t in trials) / len(trials), 4),
+        "read_1e6": round(sum(t["found"] and t["matching"] == bits for t in trials) / len(trials), 4),
         "embed_ms_per_mp": round(_mean(trials, "embed_ms_per_mp"), 1),
         "detect_ms_per_mp": round(_mean(trials, "detect_ms_per_mp"), 1),
     }
@@ -268,6 +311,19 @@ def _mean(trials: list[Row], column: str) -> float:
     return float(np.mean([trial[column] for trial in trials]))
 
 
+def _bits(word: int, count: int) -> list[bool]:
+    return [bool(word >> i & 1) for i in range(count)]
+
+
+def _word(bits: Iterable[float]) -> int:
+    return sum(int(bit > 0.5) << i for i, bit in enumerate(bits))
+
+
+def _swapped(image: Pixels) -> Pixels:
+    """Return RGB as BGR, which OpenCV and the peers expect, or BGR as RGB."""
+    return np.ascontiguousarray(image[..., ::-1])
+
+
 def _importable(name: str) -> bool:
     try:
         METHODS[name]()
@@ -285,6 +341,19 @@ def _blind_watermark() -> Any:
         multiprocessing.set_start_method = keep
     blind_watermark.bw_notes.close()
     return blind_watermark.WaterMark
+
+
+@cache
+def _load_rivagan() -> None:
+    """Load the two networks for one thread: the package's own loader takes every core, and idle threads count time."""
+    import onnxruntime
+    from imwatermark import rivaGan
+
+    options, folder = onnxruntime.SessionOptions(), Path(rivaGan.__file__).parent
+    options.intra_op_num_threads = 1
+    for part in ("encoder", "decoder"):
+        session = onnxruntime.InferenceSession(folder / f"rivagan_{part}.onnx", options)
+        setattr(rivaGan.RivaWatermark, part, session)
 
 
 if __name__ == "__main__":

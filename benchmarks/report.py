@@ -15,7 +15,8 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("countermark", "numpy", "pillow", "cryptography", "torch", "web3", "py-evm", "blind-watermark")
+_PACKAGES = ("countermark", "numpy", "pillow", "cryptography", "torch", "web3", "py-evm")
+_PEERS = ("blind-watermark", "invisible-watermark", "onnxruntime", "opencv-python")
 
 
 def arguments(description: str) -> argparse.ArgumentParser:
@@ -58,7 +59,7 @@ def machine() -> dict[str, Any]:
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the packages that results may depend on, where installed."""
     found = {"python": platform.python_version()}
-    for package in _PACKAGES:
+    for package in (*_PACKAGES, *_PEERS):
         try:
             found[package] = metadata.version(package)
         except metadata.PackageNotFoundError:

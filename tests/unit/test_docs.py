@@ -13,7 +13,7 @@ import pytest
 
 from countermark import errors
 from countermark.cli import main
-from countermark.evidence import verification
+from countermark.evidence import steps
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,8 +76,8 @@ def test_the_error_page_states_the_exit_status_of_each_top_code() -> None:
 
 def test_the_guide_lists_the_steps_of_a_verification_in_order_and_its_caveats() -> None:
     page = (ROOT / "docs" / "guides" / "verify.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\d+\. \*\*([a-z]+)\*\* — ", page, re.MULTILINE) == [name for name, _ in verification.STEPS]
-    caveats = re.findall(r"caveats\.append\(\"([a-z-]+)\"\)", Path(verification.__file__).read_text(encoding="utf-8"))
+    assert re.findall(r"^\d+\. \*\*([a-z]+)\*\* — ", page, re.MULTILINE) == [name for name, _ in steps.STEPS]
+    caveats = re.findall(r"caveats\.append\(\"([a-z-]+)\"\)", Path(steps.__file__).read_text(encoding="utf-8"))
     assert caveats
     assert all(f"`{caveat}`" in page for caveat in caveats)
 

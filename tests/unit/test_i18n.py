@@ -22,7 +22,7 @@ CATALOGUE: dict[str, str] = json.loads((PACKAGE / "locale" / "zh.json").read_tex
 # Written into help by click or by the formatter, not by a literal call.
 FIXED = {"Options", "Global options", "Commands", ":", EXAMPLE, "Show this message and exit."}
 # One field and no words: a translation could not say more.
-WORDLESS = {"{reason}", "{name}: {reason}"}
+WORDLESS = {"{reason}", "{name}: {reason}", "{office}", "{owner}; {licensee}", "p_ours = {value}"}
 # A template passed on from another error.
 PASSED_ON = {"error.template", "error.hint_template"}
 
@@ -54,7 +54,7 @@ def sites(tree: ast.Module) -> Iterator[ast.expr]:
         if name in ERRORS and call.args:
             yield call.args[0]
             yield from (keyword.value for keyword in call.keywords if keyword.arg == "hint")
-        elif name == "tr" and call.args and isinstance(call.args[0], ast.Constant):
+        elif name in ("tr", "say") and call.args and isinstance(call.args[0], ast.Constant):
             yield call.args[0]
 
 

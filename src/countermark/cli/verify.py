@@ -16,6 +16,7 @@ from countermark.cli.text import card, is_utf8, pad, plain, width, wrap
 from countermark.errors import CountermarkError, InputError
 
 if TYPE_CHECKING:
+    from countermark.evidence.steps import Detail
     from countermark.evidence.verification import Demand, VerifiedBundle
     from countermark.marking import Detection
 
@@ -115,8 +116,8 @@ class _Steps:
         self._yes, self._no = ("✓", "✗") if is_utf8(sys.stdout) else ("ok", "NO")
         self._column = max(map(width, self._meaning.values()))
 
-    def passed(self, number: int, name: str, detail: str) -> None:
-        self._print(self._yes, number, name, plain(detail))
+    def passed(self, number: int, name: str, detail: Detail) -> None:
+        self._print(self._yes, number, name, plain(self._session.tr(detail.template, **detail.params)))
 
     def failed(self, error: CountermarkError) -> None:
         if "step" in error.params:
@@ -136,7 +137,7 @@ def _document(verified: VerifiedBundle, reading: Detection | None) -> dict[str, 
         "stamped_at": verified.stamped_at.isoformat().replace("+00:00", "Z"),
         "caveats": list(_caveats(verified, reading)),
         "read_again": None if reading is None else {"p_value": reading.p_value, "searched": reading.searched},
-        "steps": [{"step": number, "name": name, "detail": detail} for number, name, detail in verified.steps],
+        "steps": [{"step": number, "name": name, "detail": str(detail)} for number, name, detail in verified.steps],
     }
 
 
@@ -172,8 +173,8 @@ def _conclusion(session: Session, verified: VerifiedBundle, reading: Detection |
 
 
 def _licensee(verified: VerifiedBundle) -> str:
-    named = next((detail for _, name, detail in verified.steps if name == "grant"), "")
-    return f"{named.partition(' to ')[2]}  ({verified.statement['licensee']})"
+    (named,) = (detail.params["licensee"] for _, name, detail in verified.steps if name == "grant")
+    return f"{plain(str(named))}  ({verified.statement['licensee']})"
 
 
 def _listed(heading: str, sentences: list[str]) -> list[str]:
