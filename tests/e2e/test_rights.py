@@ -74,6 +74,8 @@ def test_irrevocable_terms_and_full_seats(office):
         license.revoke_grant(office, grant.id, "why not")
     with pytest.raises(RightsError):
         license.grant_to_held(office, offer.id, "South")
+    with office.store.transaction() as transaction:
+        assert list(transaction.all("acceptance-held")) == []  # a later grant starts with a new window
     check.check_office(office)
 
 

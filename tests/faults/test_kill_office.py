@@ -71,7 +71,7 @@ def run_and_kill(workspace, seed, unfinished, delay):
     return done, begun
 
 
-@pytest.mark.parametrize("kills", [30])
+@pytest.mark.parametrize("kills", [30, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_nothing_acknowledged_is_lost(workspace, kills):
     chance = random.Random(20261121)
     acknowledged, interrupted = [], None
@@ -79,7 +79,7 @@ def test_nothing_acknowledged_is_lost(workspace, kills):
     for number in range(kills):
         done, interrupted = run_and_kill(workspace, number, interrupted, chance.uniform(0.0, 0.6))
         acknowledged += done
-        assert time.monotonic() - started < 400
+        assert time.monotonic() - started < 13 * kills
     assert {act["kind"] for act, _ in acknowledged} == {"register", "grant", "mark", "anchor"}
     with open_office(workspace, PASSPHRASE) as office:
         check_office(office)  # log and ledger agree

@@ -13,6 +13,8 @@ from countermark.core.merkle import leaf_hash, root_of
 from countermark.core.payload import commit_identifier, commit_nonce, derive_identifier, show_identifier
 from countermark.core.times import from_unix, read_time, show_time
 from countermark.errors import (
+    AdapterError,
+    CountermarkError,
     GrantExpired,
     GrantNotStarted,
     GrantRevoked,
@@ -200,10 +202,20 @@ def grant_to_held(office: Office, offer: int, licensee: str, *, starts: datetime
         waiting = accept(invite(office, offer, licensee, starts=starts), office.party_key(member), at=office.clock())
         with office.store.transaction() as transaction:
             transaction.put("acceptance-held", f"{offer}/{member.id}", waiting)
-    grant = grant_license(office, waiting)
+    try:
+        grant = grant_license(office, waiting)
+    except AdapterError:
+        raise  # could not tell: the same acceptance is handed in again
+    except CountermarkError:
+        _forget_acceptance(office, offer, member)
+        raise
+    _forget_acceptance(office, offer, member)
+    return grant
+
+
+def _forget_acceptance(office: Office, offer: int, member: Party) -> None:
     with office.store.transaction() as transaction:
         transaction.delete("acceptance-held", f"{offer}/{member.id}")
-    return grant
 
 
 @recorder("grant")
