@@ -20,6 +20,7 @@ from countermark.workflows.register import add_party, register_model
 
 WORKER = Path(__file__).with_name("office_worker.py")
 PASSPHRASE = "a passphrase for tests"
+KINDS = {"register", "grant", "mark", "anchor"}
 TERMS = {
     "name": "Test", "scope": ["infer"], "price": 0, "currency": "CNY", "duration_days": 30, "seats": 0,
     "resale": False, "territory": "worldwide", "revocable": True,
@@ -74,13 +75,15 @@ def run_and_kill(workspace, seed, unfinished, delay):
 @pytest.mark.parametrize("kills", [30, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_nothing_acknowledged_is_lost(workspace, kills):
     chance = random.Random(20261121)
-    acknowledged, interrupted = [], None
+    acknowledged, interrupted, number = [], None, 0
     started = time.monotonic()
-    for number in range(kills):
-        done, interrupted = run_and_kill(workspace, number, interrupted, chance.uniform(0.0, 0.6))
+    # A busy machine may get nothing of some kind done between kills: then it goes on, with more time, until it has.
+    while number < kills or {act["kind"] for act, _ in acknowledged} != KINDS:
+        delay = chance.uniform(0.0, 0.6) if number < kills else 3.0
+        done, interrupted = run_and_kill(workspace, number, interrupted, delay)
         acknowledged += done
-        assert time.monotonic() - started < 13 * kills
-    assert {act["kind"] for act, _ in acknowledged} == {"register", "grant", "mark", "anchor"}
+        number += 1
+        assert time.monotonic() - started < 15 * kills
     with open_office(workspace, PASSPHRASE) as office:
         check_office(office)  # log and ledger agree
         with office.store.transaction() as transaction:
