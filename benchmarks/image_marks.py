@@ -52,6 +52,8 @@ FURTHER = (
     "leak", "jpeg(30)", "webp(50)", "webp(30)", "resize(0.4)", "resize(2)", "resize(0.5)+jpeg(75)", "crop(0.25)",
     "blur(2)", "noise(15)", "rotate(90)", "rotate(15)+crop(0.7)+resize(0.75)+jpeg(60)",
 )  # fmt: skip
+# Every method marks a picture of this side; invisible-watermark asks for 256 by 256.
+SMALLEST = 256
 PEER_LIMIT = 12
 LIMITS = {"invisible-watermark/rivaGan": 6}  # several seconds for one reading
 LARGE_PIXELS = 350_000
@@ -158,6 +160,8 @@ def main() -> None:
     parser.add_argument("--null", type=int, default=0, metavar="N", help="examine N unmarked crops instead")
     given = parser.parse_args()
     paths = [path for folder in given.images for path in _photographs(Path(folder), given.limit)]
+    if not paths:
+        parser.error(f"no photograph of at least {SMALLEST} pixels a side in {', '.join(given.images)}")
     if given.null:
         rows, summary = measure_null(paths, given.null)
     else:
@@ -275,8 +279,25 @@ def _null_row(level: float, values: list[float]) -> Row:
 
 
 def _photographs(folder: Path, limit: int) -> list[Path]:
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
-    return paths[:limit] if limit else paths
+    """Return the first pictures of a folder and of those in it that every method can mark; say what is left out."""
+    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
+    paths: list[Path] = []
+    for path in found:
+        if limit and len(paths) == limit:
+            break
+        if _smaller_side(path) >= SMALLEST:
+            paths.append(path)
+        else:
+            print(f"left out: {path.name} cannot be read, or has under {SMALLEST} pixels a side", flush=True)
+    return paths
+
+
+def _smaller_side(path: Path) -> int:
+    try:
+        with Image.open(path) as picture:
+            return min(picture.size)
+    except (OSError, Image.DecompressionBombError):
+        return 0
 
 
 def _few_of_each_folder(paths: list[Path], limit: int) -> list[Path]:
