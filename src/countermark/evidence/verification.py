@@ -173,6 +173,8 @@ def _issuer(check: _Check) -> str:
         raise PolicyUnmet("the bundle is of another ledger than the trusted one")
     if check.trust.engine == "embedded":
         check.caveats.append("ledger-self-attested")
+    else:
+        check.caveats.append("ledger-blocks-not-checked")
     return check.trust.name if check.demand.trust else "no trust file: the bundle's own claims are used"
 
 
