@@ -71,5 +71,5 @@ contracts: ## recompile the contracts and compare with what is shipped (needs No
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check
 
 clean: ## remove the environment and everything that was built
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules tests/node/node_modules
 	find $(CODE) -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,10 +1,16 @@
-"""What every test shares: outside tools, hypothesis profiles."""
+"""What every test shares: outside tools, hypothesis profiles, a node."""
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import shutil
+import sys
 from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -31,3 +37,17 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     listed = ", ".join(f"{name} ({count})" for name, count in sorted(missing.items()))
     detail = f": {listed}" if listed else ""
     terminalreporter.write_line(f"tests skipped for missing outside tools: {missing.total()}{detail}")
+
+
+@pytest.fixture(scope="session")
+def anvil() -> Callable[..., AbstractContextManager[Any]]:
+    """Run a node: ``with anvil(*flags) as node``, see ``tests/node/anvil.py``; mark the test ``tool("npm")``."""
+    path = Path(__file__).parent / "node" / "anvil.py"
+    spec = importlib.util.spec_from_file_location("node_anvil", path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    run: Callable[..., AbstractContextManager[Any]] = module.anvil
+    return run

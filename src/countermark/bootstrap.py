@@ -5,7 +5,8 @@ A workspace is a folder::
     workspace.json   id, name, log origin, chain id; written last, so a folder without it is an unfinished ``init``
     keystore.json    every secret, encrypted (``adapters.keystore``)
     store.db         records, identifiers and the log's tiles (``adapters.store``)
-    ledger.db        the embedded chain (``adapters.evm``)
+    ledger.db        the embedded chain (``adapters.evm``), unless the ledger is a chain behind a node
+    ledger.json      such a chain and our contracts on it, while and after they are deployed (``adapters.deployment``)
     lock             held by the one process that works in it
 """
 
@@ -16,6 +17,7 @@ import secrets
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,13 +31,31 @@ from countermark.errors import ConflictError, InputError, NotFoundError, Storage
 
 if TYPE_CHECKING:
     from countermark.adapters.keystore import Keystore
+    from countermark.adapters.ledger import Ledger
     from countermark.workflows.office import Office
 
 FORMAT = "countermark.workspace/1"
 _LOCK_SECONDS = 30.0
+_MAX_CONFIRMATIONS = 10_000
 _OFFICE_SECRETS = ("platform/0", "log/0", "ledger", "marks")
 
 ProgressFactory = Callable[[str], Progress]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LedgerNode:
+    """An Ethereum chain to use as ledger instead of an embedded one.
+
+    Attributes:
+        url: of a node's JSON-RPC.
+        confirmations: how many blocks must stand on a transaction's own before it counts, 0 to 10000; 0 where a mined
+            block is final.
+        key: the account that pays there, if not a new one.
+    """
+
+    url: str
+    confirmations: int = 0
+    key: Secret | None = None
 
 
 def utc_now() -> datetime:
@@ -50,8 +70,9 @@ def create_office(
     name: str,
     progress: ProgressFactory | None = None,
     authority: tuple[str, str] | None = None,
+    node: LedgerNode | None = None,
 ) -> dict[str, Any]:
-    """Make a workspace: keys, store, log, and an embedded ledger with the contracts deployed.
+    """Make a workspace: keys, store, log, and a ledger with the contracts deployed.
 
     An ``init`` that was interrupted is taken up again with the same passphrase.
 
@@ -62,6 +83,7 @@ def create_office(
         progress: makes a progress callback for a label; silent by default.
         authority: URL of an outside RFC 3161 time-stamp authority and the PEM certificate of its root; without one the
             workspace stamps with an authority of its own, which is for trial.
+        node: the chain to use as ledger; by default an embedded one.
 
     Returns:
         The workspace document, with the ledger's ``deployment``.
@@ -69,11 +91,16 @@ def create_office(
     Raises:
         ConflictError: there is a finished workspace.
         KeystoreError: the passphrase is too short, or not that of the unfinished workspace.
-        InputError: the authority's URL or root is not one.
+        InputError: the authority's URL or root is not one, or neither is the node's URL, its key or the confirmations.
+        NetworkError: the node is away; call again.
+        LedgerError: the office's account has no coin there, or the node's chain is not that of the unfinished
+            workspace.
     """
     if (directory / WORKSPACE_FILE).exists():
         raise ConflictError("{path} is a workspace already", path=directory)
     _require_chain()
+    if node is not None:
+        _check_node(node)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -88,12 +115,24 @@ def create_office(
         }
         if authority is not None:
             document["timestamp_authority"] = _checked_authority(*authority)
-        return _create(directory, passphrase, document, progress or _silent)
+        return _create(directory, passphrase, document, node, progress or _silent)
 
 
-def _create(directory: Path, passphrase: str, document: dict[str, Any], progress: ProgressFactory) -> dict[str, Any]:
+def _check_node(node: LedgerNode) -> None:
+    from countermark.adapters.node import check_url
+    from countermark.adapters.transactions import account_of
+
+    check_url(node.url)
+    if not 0 <= node.confirmations <= _MAX_CONFIRMATIONS:
+        raise InputError("confirmations are 0 to {limit}", limit=_MAX_CONFIRMATIONS)
+    if node.key is not None:
+        account_of(node.key)
+
+
+def _create(
+    directory: Path, passphrase: str, document: dict[str, Any], node: LedgerNode | None, progress: ProgressFactory
+) -> dict[str, Any]:
     from countermark.adapters.keystore import Keystore, write_atomically
-    from countermark.adapters.ledger import Ledger
     from countermark.adapters.store import SqlStore
     from countermark.adapters.timestamp import LocalTsa
     from countermark.workflows.keys import begin_key
@@ -107,15 +146,17 @@ def _create(directory: Path, passphrase: str, document: dict[str, Any], progress
         tsa = LocalTsa.create(document["name"], utc_now)
         keys.add_all(
             {name: Secret.random().reveal() for name in _OFFICE_SECRETS}
+            | ({"ledger": node.key.reveal()} if node and node.key else {})
             | {"tsa": tsa.to_secret_bytes(), "document": json.dumps(document).encode()}
         )
     document = json.loads(keys.bytes("document"))
     document["origin"] = f"countermark.local/{document['id']}"
     report(1, 3, "steps")
-    ledger = Ledger.create(
-        directory / "ledger.db", chain_id=document["chain_id"], treasury=keys.secret("ledger"), clock=utc_now
-    )
+    ledger = _create_ledger(directory, document, keys.secret("ledger"), node)
     deployment = ledger.deployment
+    if node is not None:
+        document["chain_id"] = deployment["chain_id"]
+        document["ledger"] = {"url": node.url, "confirmations": node.confirmations, **deployment}
     ledger.close()
     report(2, 3, "steps")
     store = SqlStore(directory / "store.db")
@@ -125,9 +166,44 @@ def _create(directory: Path, passphrase: str, document: dict[str, Any], progress
             if not key_periods(transaction, role):
                 begin_key(transaction, role, SigningKey(keys.secret(f"{role}/0")).public, document["created"])
     store.close()
-    write_atomically(directory / WORKSPACE_FILE, json.dumps(document, indent=1).encode())
+    mode = 0o600 if node else 0o644  # a node's address may hold an access key
+    write_atomically(directory / WORKSPACE_FILE, json.dumps(document, indent=1).encode(), mode=mode)
     report(3, 3, "steps")
     return {**document, "deployment": deployment}
+
+
+def _create_ledger(directory: Path, document: dict[str, Any], account: Secret, node: LedgerNode | None) -> Ledger:
+    from countermark.adapters.keystore import write_atomically
+    from countermark.adapters.ledger import Ledger
+    from countermark.adapters.transactions import account_of
+
+    if node is None:
+        path, chain_id = directory / "ledger.db", document["chain_id"]
+        return Ledger.create(path, chain_id=chain_id, treasury=account, clock=utc_now)
+    if node.key is not None and node.key != account:
+        raise ConflictError(
+            "the unfinished workspace has another ledger account: {address}",
+            hint="Repeat the command without the key, or choose another folder.",
+            address=account_of(account).address,
+        )
+    path = directory / "ledger.json"
+    known = parse_json(path.read_bytes()) if path.exists() else None
+    return Ledger.deploy(
+        node.url,
+        treasury=account,
+        known=known,
+        record=lambda deployment: write_atomically(path, json.dumps(deployment, indent=1).encode()),
+        confirmations=node.confirmations,
+    )
+
+
+def _open_ledger(directory: Path, document: dict[str, Any]) -> Ledger:
+    from countermark.adapters.ledger import Ledger
+
+    known = document.get("ledger")
+    if known is None:
+        return Ledger.open(directory / "ledger.db", clock=utc_now)
+    return Ledger.connect(known["url"], known, confirmations=known["confirmations"])
 
 
 def _checked_authority(url: str, root: str) -> dict[str, str]:
@@ -175,7 +251,6 @@ def open_office(directory: Path, passphrase: str, *, progress: ProgressFactory |
 def _assemble(
     directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory
 ) -> tuple[Office, Callable[[], None]]:
-    from countermark.adapters.ledger import Ledger
     from countermark.adapters.store import SqlStore
     from countermark.adapters.timestamp import HttpTsa, LocalTsa
 
@@ -183,8 +258,8 @@ def _assemble(
     from countermark.workflows import anchor, license, register  # noqa: F401
     from countermark.workflows.office import Office
 
+    ledger = _open_ledger(directory, document)
     store = SqlStore(directory / "store.db")
-    ledger = Ledger.open(directory / "ledger.db", clock=utc_now)
     outside = document.get("timestamp_authority")
     local = LocalTsa.from_secret_bytes(keys.bytes("tsa"), utc_now)
     office = Office(

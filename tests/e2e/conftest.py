@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from countermark.bootstrap import create_office, open_office
+from countermark.bootstrap import LedgerNode, create_office, open_office
 from countermark.evidence.trust import Trust
 from countermark.licensing import Terms
 
@@ -49,7 +50,7 @@ def write_model(directory: Path, seed: int) -> Path:
     return directory
 
 
-def build_office(folder: Path) -> CaseOffice:
+def build_office(folder: Path, node: LedgerNode | None = None) -> CaseOffice:
     """Go the whole path in a folder."""
     from PIL import Image
     from skimage import data
@@ -58,7 +59,7 @@ def build_office(folder: Path) -> CaseOffice:
 
     workspace, original, leak = folder / "office", folder / "astronaut.png", folder / "leak.jpg"
     Image.fromarray(data.astronaut()).save(original)
-    create_office(workspace, PASSPHRASE, name="Test office")
+    create_office(workspace, PASSPHRASE, name="Test office", node=node)
     with open_office(workspace, PASSPHRASE) as office:
         register.add_party(office, "Atelier", ["owner"])
         title = register.register_model(office, write_model(folder / "model", 1), "Atelier")
@@ -80,6 +81,12 @@ def build_office(folder: Path) -> CaseOffice:
 def case_office(tmp_path_factory: pytest.TempPathFactory) -> CaseOffice:
     """The office of the evidence tests; copy its workspace before changing it."""
     return build_office(tmp_path_factory.mktemp("case-office"))
+
+
+@pytest.fixture
+def build_case() -> Callable[..., CaseOffice]:
+    """``build_office`` itself, for an office on another ledger."""
+    return build_office
 
 
 @pytest.fixture

@@ -1,24 +1,25 @@
 """The ledger's client: our contracts over web3.py, on the embedded chain or any Ethereum JSON-RPC chain.
 
-A call is tried before it is signed, so that a refusal is found before anything is sent. The caller keeps the signed
-bytes of ``prepare_call`` before it submits them, and submits the same bytes again after a crash: they are mined once.
+The code is the same for both; only how a chain is opened differs. A call is tried before it is signed, so that a
+refusal is found before anything is sent. The caller keeps the signed bytes of ``prepare_call`` before it submits them,
+and submits the same bytes again after a crash: they are mined once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from enum import IntFlag
 from pathlib import Path
 from typing import Any
 
 from hexbytes import HexBytes
 from web3 import Web3
-from web3.exceptions import TransactionNotFound, Web3Exception
 
 from countermark.adapters.contracts import artefact
-from countermark.adapters.engine import Engine
+from countermark.adapters.delivery import Delivery
+from countermark.adapters.deployment import Deployment, check_contracts, deploy_missing, read_chain
 from countermark.adapters.evm import EmbeddedEngine
+from countermark.adapters.node import connect_node
 from countermark.adapters.proofs import prove_receipt
 from countermark.adapters.records import (
     AnchorRecord,
@@ -31,35 +32,31 @@ from countermark.adapters.records import (
     TitleRecord,
 )
 from countermark.adapters.rpc import EngineProvider
-from countermark.adapters.rpc_shapes import show_data
-from countermark.adapters.transactions import account_of, addresses_of, deploy, guarded, read_address, read_turn, sign
+from countermark.adapters.transactions import Dialect, account_of, addresses_of, deploy, guarded, read_address, sign
 from countermark.core.events import decode_event, name_of
 from countermark.core.keys import Secret
-from countermark.core.rlp import keccak256
 from countermark.core.times import Clock
-from countermark.core.trie import Log, read_hex
-from countermark.errors import AdapterError, ConflictError, CountermarkError, LedgerError, NotFoundError, StaleNonce
+from countermark.core.trie import Log
+from countermark.errors import AdapterError, ConflictError, CountermarkError, LedgerError, NotFoundError
 
-_RECEIPT_TIMEOUT_S = 120
-
-
-@dataclass(frozen=True, slots=True)
-class Deployment:
-    """Which chain, and where our contracts stand on it (name to checksummed address)."""
-
-    engine: str
-    chain_id: int
-    genesis_hash: str
-    contracts: Mapping[str, str]
+_TIMEOUT_S = 20.0
+_PATIENCE_S = 300.0
+#: A new member's float for fees: on the embedded chain coin is worth nothing, elsewhere it is for this much gas.
+_EMBEDDED_FLOAT_WEI = 10**18
+_FLOAT_GAS = 20_000_000
 
 
 class Ledger:
     """Titles, grants, anchors and members of one deployment."""
 
-    def __init__(self, web3: Web3, deployment: Deployment, engine: Engine | None = None) -> None:
+    def __init__(
+        self, web3: Web3, deployment: Deployment, dialect: Dialect, delivery: Delivery, close: Callable[[], None]
+    ) -> None:
         self.web3 = web3
         self._deployment = deployment
-        self._engine = engine
+        self._dialect = dialect
+        self._delivery = delivery
+        self._close = close
         self._contracts = {
             name: web3.eth.contract(address=Web3.to_checksum_address(address), abi=artefact(name)["abi"])
             for name, address in deployment.contracts.items()
@@ -84,7 +81,7 @@ class Ledger:
         raw = bytes.fromhex(sender.address[2:])
         engine = EmbeddedEngine.create(path, chain_id=chain_id, treasury=raw, clock=clock)
         try:
-            deploy(Web3(EngineProvider(engine)), sender)
+            deploy(Web3(EngineProvider(engine)), sender, Dialect(chain_id))
             return cls._over(engine)
         except BaseException:
             engine.close()
@@ -115,26 +112,92 @@ class Ledger:
             if not web3.eth.get_code(Web3.to_checksum_address(address)):
                 raise LedgerError("contract {name} is not deployed", hint="Repeat: countermark init", name=name)
         genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
-        return cls(web3, Deployment("embedded", engine.chain_id, genesis, addresses), engine)
+        deployment = Deployment("embedded", engine.chain_id, genesis, addresses)
+        return cls(web3, deployment, Dialect(engine.chain_id), Delivery(web3), engine.close)
+
+    @classmethod
+    def deploy(
+        cls,
+        url: str,
+        *,
+        treasury: Secret,
+        known: Mapping[str, Any] | None = None,
+        record: Callable[[dict[str, Any]], None] = lambda _deployment: None,
+        confirmations: int = 0,
+        timeout_s: float = _TIMEOUT_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> Ledger:
+        """Deploy the contracts on the chain of a node, or finish what an interrupted call left.
+
+        Args:
+            url: of the node's JSON-RPC.
+            treasury: account that pays and becomes governor, registrar and anchorer.
+            known: what ``record`` was given last, after an interruption.
+            record: keeps the unfinished ``deployment`` durably.
+            confirmations: how many blocks must stand on a transaction's own before it counts.
+            timeout_s: for one answer of the node.
+            patience_s: for one transaction to become final.
+
+        Raises:
+            InputError: not an HTTP address, or not a deployment.
+            LedgerError: another chain than the known one, no coin for the fees, or a refusal.
+            NetworkError: the node is away.
+        """
+        web3, delivery, close = _reach(url, confirmations, timeout_s, patience_s)
+        try:
+            chain, dialect = read_chain(web3, Deployment.from_json(known) if known else None)
+            record(chain.to_json())
+            chain = deploy_missing(web3, account_of(treasury), chain, dialect, delivery, record)
+            return cls(web3, chain, dialect, delivery, close)
+        except BaseException:
+            close()
+            raise
+
+    @classmethod
+    def connect(
+        cls,
+        url: str,
+        deployment: Mapping[str, Any],
+        *,
+        confirmations: int = 0,
+        timeout_s: float = _TIMEOUT_S,
+        patience_s: float = _PATIENCE_S,
+    ) -> Ledger:
+        """Open a deployment over a node of its chain. Arguments as of ``deploy``.
+
+        Raises:
+            InputError: not an HTTP address, or not a deployment.
+            LedgerError: the node serves another chain, or other contracts than ours stand there.
+            NetworkError: the node is away.
+        """
+        web3, delivery, close = _reach(url, confirmations, timeout_s, patience_s)
+        try:
+            chain, dialect = read_chain(web3, Deployment.from_json(deployment))
+            check_contracts(web3, chain)
+            return cls(web3, chain, dialect, delivery, close)
+        except BaseException:
+            close()
+            raise
 
     @property
     def deployment(self) -> dict[str, Any]:
         """Return ``{"engine", "chain_id", "genesis_hash", "contracts": {name: address}}``, all JSON values.
 
-        Engine ``embedded`` is self-attested: one sealer, no outside witness.
+        Engine ``embedded`` is self-attested: one sealer, no outside witness. Engine ``rpc`` is a chain behind a node.
         """
-        known = self._deployment
-        return {
-            "engine": known.engine,
-            "chain_id": known.chain_id,
-            "genesis_hash": known.genesis_hash,
-            "contracts": dict(known.contracts),
-        }
+        return self._deployment.to_json()
+
+    def fee_float(self) -> int:
+        """Return how many wei a new member's account should be sent for its fees; 0 where gas is free."""
+        if self._deployment.engine == "embedded":
+            return _EMBEDDED_FLOAT_WEI
+        with guarded():
+            fees = self._dialect.fees(self.web3)
+        return _FLOAT_GAS * fees.get("maxFeePerGas", fees.get("gasPrice", 0))
 
     def close(self) -> None:
-        """Let go of the file."""
-        if self._engine is not None:
-            self._engine.close()
+        """Let go of the file or the connection."""
+        self._close()
 
     def address_of(self, account: Secret) -> str:
         """Return the checksummed address of an account's secp256k1 key.
@@ -147,7 +210,10 @@ class Ledger:
     def prepare_call(
         self, sender: Secret, contract: str, function: str, args: tuple[Any, ...], value: int = 0
     ) -> bytes:
-        """Try a call and return it as a signed EIP-1559 transaction; nothing is sent.
+        """Try a call and return it as a signed transaction; nothing is sent.
+
+        Its turn is the account's next one. Of two calls prepared one after another only the first sent is mined; the
+        other raises ``StaleNonce`` and is prepared again, so that none ever waits for one that was given up.
 
         Args:
             sender: the account that signs and pays.
@@ -164,23 +230,22 @@ class Ledger:
         with guarded():
             data = self._contracts[contract].encode_abi(function, plain)
             target = self._contracts[contract].address
-            return sign(self.web3, account, {"to": target, "data": data, "value": value})
+            return sign(self.web3, account, {"to": target, "data": data, "value": value}, self._dialect)
 
     def submit(self, raw: bytes) -> Receipt:
         """Send a signed transaction, once however often it is called, and return its receipt when it is mined.
 
+        Mined means as deep as the ledger's ``confirmations`` ask.
+
         Raises:
             StaleNonce: its turn is past or has not come; prepare the call again.
             RightsError, ConflictError, InputError, NotFoundError: refused when mined (the state had changed).
+            NetworkError: the node is away; submit the same bytes later.
             LedgerError: any other failure.
         """
-        transaction_hash = show_data(keccak256(raw))
-        found = self._find(transaction_hash)
-        if found is None:
-            self._send(raw)
-            found = self._await(transaction_hash)
+        found = self._delivery.settle(raw)
         if found["status"] != 1:
-            raise self._why_refused(transaction_hash)
+            raise self._why_refused(found["transactionHash"])
         return self._show(found)
 
     def receipt(self, transaction_hash: str) -> Receipt:
@@ -189,7 +254,7 @@ class Ledger:
         Raises:
             NotFoundError: not mined.
         """
-        found = self._find(transaction_hash)
+        found = self._delivery.find(transaction_hash)
         if found is None:
             raise NotFoundError("the ledger has no transaction {hash}", hash=transaction_hash)
         return self._show(found)
@@ -268,19 +333,6 @@ class Ledger:
         with guarded():
             return self._contracts[contract].functions[function](*args).call()
 
-    def _find(self, transaction_hash: str) -> Any:
-        with guarded():
-            try:
-                return self.web3.eth.get_transaction_receipt(_hash(transaction_hash))
-            except TransactionNotFound:
-                return None
-
-    def _await(self, transaction_hash: str) -> Any:
-        with guarded():
-            return self.web3.eth.wait_for_transaction_receipt(
-                _hash(transaction_hash), timeout=_RECEIPT_TIMEOUT_S, poll_latency=0.2
-            )
-
     def _show(self, found: Any) -> Receipt:
         with guarded():
             block = self.web3.eth.get_block(found["blockNumber"])
@@ -293,25 +345,12 @@ class Ledger:
             events=tuple(self._events(found["logs"])),
         )
 
-    def _send(self, raw: bytes) -> None:
-        try:
-            self.web3.eth.send_raw_transaction(raw)
-        except (Web3Exception, OSError) as error:
-            sender, nonce = read_turn(raw)
-            with guarded():
-                due = self.web3.eth.get_transaction_count(Web3.to_checksum_address(sender))
-            if nonce != due:
-                raise StaleNonce(
-                    "prepared as transaction {nonce} of the account, whose next is {due}", nonce=nonce, due=due
-                ) from error
-            raise LedgerError("the ledger did not take the transaction: {reason}", reason=error) from error
-
-    def _why_refused(self, transaction_hash: str) -> CountermarkError:
+    def _why_refused(self, transaction_hash: HexBytes) -> CountermarkError:
         """Run a refused transaction again where it failed, to learn the reason. It is final: the nonce is used up."""
-        final = ConflictError("transaction {hash} was refused when it was mined", hash=transaction_hash)
+        final = ConflictError("transaction {hash} was refused when it was mined", hash=transaction_hash.to_0x_hex())
         try:
             with guarded():
-                sent: Any = self.web3.eth.get_transaction(_hash(transaction_hash))
+                sent: Any = self.web3.eth.get_transaction(transaction_hash)
                 call: Any = {name: sent[name] for name in ("from", "to", "value", "gas")} | {"data": sent["input"]}
                 self.web3.eth.call(call, sent["blockNumber"] - 1)
         except CountermarkError as error:
@@ -334,8 +373,11 @@ class Ledger:
                 )
 
 
-def _hash(text: str) -> Any:
-    return HexBytes(read_hex(text, "transaction hash"))
+def _reach(
+    url: str, confirmations: int, timeout_s: float, patience_s: float
+) -> tuple[Web3, Delivery, Callable[[], None]]:
+    web3, close = connect_node(url, timeout_s)
+    return web3, Delivery(web3, confirmations=confirmations, patience_s=patience_s, queues=True), close
 
 
 def _plain(argument: Any) -> Any:

@@ -21,10 +21,12 @@ def prove_receipt(web3: Web3, transaction_hash: str) -> dict[str, Any]:
     that is not understood is an error now and not at the verifier's.
 
     Raises:
-        LedgerError: the node's answers do not fit together.
+        LedgerError: the node's answers do not fit together, or the chain's headers are of before London.
     """
     found = web3.eth.get_transaction_receipt(HexBytes(read_hex(transaction_hash, "transaction hash")))
     block: Any = web3.eth.get_block(found["blockNumber"])
+    if "baseFeePerGas" not in block:
+        raise LedgerError("blocks of this chain cannot be proven offline: their headers are older than London's")
     header = rlp.encode([_field(kind, block[name]) for name, kind in HEADER_FIELDS if name in block])
     receipts = [_receipt(receipt) for receipt in web3.eth.get_block_receipts(found["blockNumber"])]
     trie = HexaryTrie({})

@@ -1,10 +1,11 @@
-"""Transactions over web3.py: accounts, signing, deployment of our contracts, and its errors turned into ours."""
+"""Transactions over web3.py: accounts, signing, the embedded chain's deployment, and its errors turned into ours."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 from eth_account import Account
@@ -46,29 +47,53 @@ def read_address(text: str) -> Any:
     raise InputError("not an Ethereum address: {text}", text=text[:80])
 
 
-def sign(web3: Web3, account: Any, call: dict[str, Any]) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Dialect:
+    """How a chain wants its transactions.
+
+    Attributes:
+        chain_id: signed into each (EIP-155).
+        legacy: without fee market (EIP-1559); such a chain takes one gas price.
+        exact: its gas estimates have no room: inner calls keep back a 64th, and time moves until a call is mined.
+    """
+
+    chain_id: int
+    legacy: bool = False
+    exact: bool = False
+
+    def fees(self, web3: Web3) -> dict[str, int]:
+        """Return a transaction's fee fields, in wei; all zero where gas is free."""
+        price = web3.eth.gas_price
+        if self.legacy:
+            return {"gasPrice": price}
+        tip = web3.eth.max_priority_fee if price else 0
+        return {"type": 2, "maxFeePerGas": 2 * price + tip, "maxPriorityFeePerGas": tip}
+
+
+def sign(web3: Web3, account: Any, call: dict[str, Any], dialect: Dialect) -> bytes:
     """Fill in gas (which tries the call), nonce and fees, and sign."""
     gas = web3.eth.estimate_gas({"from": account.address, **call})  # type: ignore[typeddict-item]
     transaction = {
-        "type": 2,
-        "chainId": web3.eth.chain_id,
+        "chainId": dialect.chain_id,
         "nonce": web3.eth.get_transaction_count(account.address, "pending"),
-        "gas": gas,
-        "maxFeePerGas": 2 * web3.eth.gas_price,
-        "maxPriorityFeePerGas": web3.eth.max_priority_fee,
+        "gas": gas + gas // 4 + 10_000 if dialect.exact else gas,
+        **dialect.fees(web3),
         **call,
     }
     return bytes(account.sign_transaction(transaction).raw_transaction)
 
 
 def read_turn(raw: bytes) -> tuple[str, int]:
-    """Return sender and nonce of a signed EIP-1559 transaction.
+    """Return sender and nonce of a signed transaction, of type 2 (EIP-1559) or legacy.
 
     Raises:
         InputError: it is not one.
     """
-    nonce = decode_int(decode_list(decode(raw[1:]), least=12, most=12)[1])
-    return recover_sender(raw), nonce
+    if raw[:1] == b"\x02":
+        nonce = decode_list(decode(raw[1:]), least=12, most=12)[1]
+    else:
+        nonce = decode_list(decode(raw), least=9, most=9)[0]
+    return recover_sender(raw), decode_int(nonce)
 
 
 def addresses_of(treasury: bytes) -> dict[str, str]:
@@ -76,16 +101,20 @@ def addresses_of(treasury: bytes) -> dict[str, str]:
     return {name: contract_address(treasury, nonce) for nonce, name in enumerate(CONTRACTS)}
 
 
-def deploy(web3: Web3, sender: Any) -> None:
+def deploy(web3: Web3, sender: Any, dialect: Dialect) -> None:
     """Deploy what is not deployed yet; a nonce is used up only together with its contract."""
     addresses = addresses_of(bytes.fromhex(sender.address[2:]))
     with guarded():
         for name in list(CONTRACTS)[web3.eth.get_transaction_count(sender.address) :]:
-            needed = CONTRACTS[name]
-            arguments = (addresses[needed],) if needed else ()
-            shipped = artefact(name)
-            call = web3.eth.contract(abi=shipped["abi"], bytecode=shipped["bytecode"]).constructor(*arguments)
-            web3.eth.send_raw_transaction(sign(web3, sender, {"data": call.data_in_transaction, "value": 0}))
+            web3.eth.send_raw_transaction(sign(web3, sender, creation(web3, name, addresses), dialect))
+
+
+def creation(web3: Web3, name: str, addresses: Mapping[str, str]) -> dict[str, Any]:
+    """Return the call that creates a contract, which is told where the one that it needs stands."""
+    needed, shipped = CONTRACTS[name], artefact(name)
+    arguments = (addresses[needed],) if needed else ()
+    call = web3.eth.contract(abi=shipped["abi"], bytecode=shipped["bytecode"]).constructor(*arguments)
+    return {"data": call.data_in_transaction, "value": 0}
 
 
 @contextmanager
@@ -98,5 +127,6 @@ def guarded() -> Iterator[None]:
         raise refusal(bytes.fromhex(data.removeprefix("0x"))) from error
     except TransactionNotFound as error:
         raise NotFoundError("the ledger has no such transaction") from error
-    except (Web3Exception, OSError) as error:
+    except (Web3Exception, OSError, ValueError, TypeError, LookupError, AttributeError) as error:
+        # The last four: a node's answer of another shape than web3.py expects.
         raise LedgerError("the ledger failed: {reason}", reason=error) from error

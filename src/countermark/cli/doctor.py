@@ -25,7 +25,7 @@ _EXTRAS = {
     "demo": ("skimage",),
 }
 _PACKAGES = ("click", "cryptography", "numpy", "sqlalchemy", "web3", "py-evm", "pillow", "torch")
-_FILES = ("workspace.json", "keystore.json", "store.db", "ledger.db")
+_FILES = ("workspace.json", "keystore.json", "store.db")
 _LOW_DISK_BYTES = 10**9
 
 
@@ -63,11 +63,12 @@ def _workspace(session: Session) -> dict[str, Any]:
         known = read_workspace(directory)
     except CountermarkError as error:
         return found | {"problems": [session.tr(error.template, **error.params)]}
-    return found | {"id": known["id"], "name": known["name"], "problems": _problems(session, directory)}
+    return found | {"id": known["id"], "name": known["name"], "problems": _problems(session, directory, known)}
 
 
-def _problems(session: Session, directory: Path) -> list[str]:
-    problems = [session.tr("{name} is missing", name=name) for name in _FILES if not (directory / name).is_file()]
+def _problems(session: Session, directory: Path, known: dict[str, Any]) -> list[str]:
+    files = (*_FILES, "ledger.json" if "ledger" in known else "ledger.db")
+    problems = [session.tr("{name} is missing", name=name) for name in files if not (directory / name).is_file()]
     for path in (directory / "keystore.json", directory / "store.db"):
         if path.is_file() and path.stat().st_mode & 0o077:
             problems.append(session.tr("others can read {name}", name=path.name))

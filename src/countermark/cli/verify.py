@@ -241,6 +241,9 @@ def caveat_sentences(session: Session) -> dict[str, str]:
         "ledger-self-attested": session.tr(
             "That the ledger is what others saw: it is the office's own, and vouched for by the office alone."
         ),
+        "ledger-blocks-not-checked": session.tr(
+            "That the ledger holds these blocks: the office says so; compare their hashes with a node that you trust."
+        ),
         "suspect-not-checked": session.tr("Which file it is about: no suspect was given (--suspect)."),
         "case-not-checked": session.tr("That it was made for your case: none was given (--case)."),
         "audience-not-checked": session.tr("That it was made for you: no audience was given (--audience)."),

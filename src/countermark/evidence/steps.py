@@ -96,6 +96,8 @@ def _issuer(check: Check) -> Detail:
         raise PolicyUnmet("the bundle is of another ledger than the trusted one")
     if check.trust.engine == "embedded":
         check.caveats.append("ledger-self-attested")
+    else:
+        check.caveats.append("ledger-blocks-not-checked")
     if check.demand.trust is None:
         return say("no trust file: the bundle's own claims are used")
     return say("{office}", office=check.trust.name)

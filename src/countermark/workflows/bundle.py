@@ -204,7 +204,7 @@ class _CaseFile:
 
 
 def _seal(office: Office, proofs: dict[str, dict[str, Any]]) -> Envelope:
-    """Vouch for the blocks as their only validator: on the embedded ledger this is the office itself, and says so."""
+    """Vouch for the blocks: on the embedded ledger as its only validator, elsewhere for what a node said."""
     hashes = {
         str(proof["block_number"]): keccak256(bytes.fromhex(proof["header"].removeprefix("0x"))).hex()
         for proof in proofs.values()

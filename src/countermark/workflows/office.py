@@ -91,6 +91,9 @@ class Ledger(Protocol):
     def deployment(self) -> dict[str, Any]:
         """Chain id, genesis hash, contract addresses, engine."""
 
+    def fee_float(self) -> int:
+        """Return how much coin a new member's account should be sent for its fees."""
+
     def address_of(self, account: Secret) -> str:
         """Return an account's address."""
 

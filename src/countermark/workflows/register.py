@@ -36,8 +36,6 @@ from countermark.workflows.office import (
 
 #: Ledger role bits (contracts/src/Members.sol).
 ROLE_BITS = {"owner": 1 << 2, "licensee": 1 << 3, "regulator": 1 << 5}
-#: A member's float for transaction fees, forwarded on admission: the embedded chain's coin is worth nothing.
-_FEE_FLOAT = 10**18
 
 
 def add_party(
@@ -91,7 +89,7 @@ def _plan_party(
     )
     mask = sum(ROLE_BITS[role] for role in member.roles)
     call = (member.address, name_digest(name, salt), signing_key_digest(member.key), mask, 2**64 - 1)
-    raw = office.ledger.prepare_call(office.account, "Members", "admit", call, _FEE_FLOAT)
+    raw = office.ledger.prepare_call(office.account, "Members", "admit", call, office.ledger.fee_float())
     return {"transaction": raw.hex(), "party": member.to_json()}
 
 
