@@ -3,14 +3,13 @@
 Terms are a strict document: an unknown key is an error, money is an integer in the smallest unit, times are UTC.
 
 Laws:
-    ``Terms.from_json(t.to_json()) == t``; equal terms have equal digests whatever the order of keys;
-    ``scope_mask`` is injective on sets of scopes.
+    ``Terms.from_json(t.to_json()) == t``; equal terms have equal digests whatever the order of keys.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -21,7 +20,7 @@ from countermark.errors import InputError
 
 TERMS_FORMAT = "countermark.terms/1"
 
-#: Acts that terms can allow, in the order of their bits on the ledger. New scopes are added at the end.
+#: Acts that terms can allow, in the order in which terms list them. New scopes are added at the end.
 SCOPES = (
     "infer",
     "commercial",
@@ -135,11 +134,6 @@ class Coverage:
 
     covered: bool | None
     reasons: tuple[str, ...]
-
-
-def scope_mask(scopes: Iterable[str]) -> int:
-    """Return the bit mask of a set of scopes, bit i standing for ``SCOPES[i]``."""
-    return sum(1 << SCOPES.index(scope) for scope in set(scopes))
 
 
 def coverage(

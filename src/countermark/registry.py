@@ -12,7 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, Self
 
-from countermark.core.canonical import canonical_json, digest, show_digest
+from countermark.core.canonical import canonical_json, digest
 from countermark.core.keys import PublicKey
 from countermark.errors import InputError
 
@@ -155,11 +155,6 @@ def check_name(name: str) -> str:
 def log_entry(kind: str, **fields: Any) -> bytes:
     """Return the canonical bytes of a log entry: ``{"type": "countermark.<kind>/1", …}``."""
     return canonical_json({"type": f"countermark.{kind}/1", **fields})
-
-
-def entry_digest(entry: bytes) -> str:
-    """Return an entry's name for people and records."""
-    return show_digest(digest("log-entry/1", entry))
 
 
 class Transaction(Protocol):

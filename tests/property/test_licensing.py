@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countermark.errors import InputError
-from countermark.licensing import SCOPES, Terms, coverage, scope_mask
+from countermark.licensing import SCOPES, Terms, coverage
 
 moments = st.datetimes(datetime(2020, 1, 1), datetime(2090, 1, 1)).map(lambda m: m.replace(tzinfo=UTC, microsecond=0))
 countries = st.lists(st.from_regex(r"[A-Z]{2}", fullmatch=True), min_size=1, max_size=4)
@@ -42,11 +42,6 @@ def test_terms_round_trip(body):
     terms = Terms.from_json(body)
     assert Terms.from_json(terms.to_json()) == terms
     assert Terms.from_json(dict(reversed(body.items()))).digest == terms.digest
-
-
-@given(st.sets(st.sampled_from(SCOPES)), st.sets(st.sampled_from(SCOPES)))
-def test_scope_masks_are_injective(one, two):
-    assert (scope_mask(one) == scope_mask(two)) == (one == two)
 
 
 @pytest.mark.parametrize(

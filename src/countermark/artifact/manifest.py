@@ -38,8 +38,6 @@ from countermark.core.merkle import inclusion_path, leaf_hash, root_of
 from countermark.errors import InputError
 
 FORMAT = "countermark.model-manifest/1"
-MANIFEST_LIMIT = 512 * 2**20
-"""Bytes of JSON that a reader should allow for a manifest of ``MAX_TENSORS``; give it to ``parse_json``."""
 
 _DOMAIN = "model-manifest/1"
 _LAYOUTS = ("diffusers", "safetensors", "transformers")

@@ -191,7 +191,7 @@ def _reasons(session: Session) -> dict[str, str]:
         "too-many-candidates": session.tr("too many identifiers to tell one from chance at this level"),
         "no-keys": session.tr("no model is registered, so there is no key to look with"),
         "too-small": session.tr("the picture is too small"),
-        "flat": session.tr("the picture is nearly uniform"),
+        "other-method": session.tr("the keys are of a method that this version does not read"),
         "unsupported-image": session.tr("not a picture of a kind that is examined"),
         "hostile-file": session.tr("the file is damaged or breaks a limit"),
         "input": session.tr("the file cannot be read as a picture"),

@@ -17,7 +17,6 @@ import rfc8785
 
 from countermark.errors import InputError
 
-DIGEST_BYTES = 32
 _MAX_JSON_BYTES = 16 * 2**20
 _MAX_DEPTH = 64
 _STRING = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)

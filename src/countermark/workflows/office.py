@@ -127,16 +127,6 @@ class Ledger(Protocol):
         """Whether the ledger holds a grant for valid at a time, unix seconds."""
 
 
-class ImageMark(Protocol):
-    """A method that marks pixels."""
-
-    def embed(self, image: Any, word: int) -> Any:
-        """Return the marked pixels."""
-
-    def detect(self, image: Any) -> Any:
-        """Return a detection, or why there is none."""
-
-
 @dataclass(frozen=True, slots=True)
 class Office:
     """Everything that a workflow may use.
