@@ -1,7 +1,7 @@
-// Compiles src/*.sol and writes one artefact per contract into the Python package. With --check it writes nothing and
+// Compiles the contracts and writes one artefact per contract into the Python package. With --check it writes nothing and
 // exits 1 if the committed artefacts are not what the sources compile to.
 import { createHash } from "node:crypto";
-import { mkdirSync, readFileSync, readdirSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createRequire } from "node:module";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -11,7 +11,19 @@ const solc = require("solc");
 
 const HERE = dirname(fileURLToPath(import.meta.url));
 const OUT = join(HERE, "..", "src", "countermark", "adapters", "contracts");
-const CONTRACTS = ["Members", "ModelTitles", "Grants", "Anchors"];
+// As CONTRACTS of the Python package countermark.adapters.contracts: a new contract is named there and here.
+const CONTRACTS = [
+  "Members",
+  "Directory",
+  "Anchors",
+  "ModelTitles",
+  "Grants",
+  "SettlementToken",
+  "Revenue",
+  "Market",
+  "FileSales",
+  "Disputes",
+];
 
 const settings = {
   evmVersion: "cancun",
@@ -22,51 +34,42 @@ const settings = {
 
 const read = (path) => readFileSync(path, "utf8");
 const sha256 = (text) => createHash("sha256").update(text).digest("hex");
-const sources = Object.fromEntries(
-  readdirSync(join(HERE, "src")).filter((name) => name.endsWith(".sol")).sort().map((name) => [name, read(join(HERE, "src", name))]),
-);
-const libraries = {};
 
-function findImport(path) {
-  const name = path.startsWith("src/") ? join(HERE, path) : join(HERE, "node_modules", path);
-  const contents = read(name);
-  libraries[path] = contents;
-  return { contents };
-}
-
-function compile() {
+// Each contract is compiled by itself, so that its artefact depends on the sources that it imports and on no others.
+function compile(name) {
+  const main = `src/${name}.sol`;
+  const sources = { [main]: read(join(HERE, main)) };
   const input = {
     language: "Solidity",
-    sources: Object.fromEntries(Object.entries(sources).map(([name, content]) => [`src/${name}`, { content }])),
+    sources: { [main]: { content: sources[main] } },
     settings: { ...settings, outputSelection: { "*": { "*": ["abi", "evm.bytecode.object", "evm.deployedBytecode.object"] } } },
   };
+  const findImport = (path) => {
+    sources[path] = read(path.startsWith("src/") ? join(HERE, path) : join(HERE, "node_modules", path));
+    return { contents: sources[path] };
+  };
   const output = JSON.parse(solc.compile(JSON.stringify(input), { import: findImport }));
-  const messages = output.errors ?? [];
+  // 2394 warns of transient storage, which OpenZeppelin's reentrancy guard uses and clears within each call.
+  const messages = (output.errors ?? []).filter((message) => message.errorCode !== "2394");
   if (messages.length > 0) {
     throw new Error(messages.map((message) => message.formattedMessage).join("\n"));
   }
-  return output.contracts;
+  return artefact(name, sources, output.contracts[main][name]);
 }
 
-function artefact(name, contract) {
-  const used = Object.fromEntries(Object.entries(sources).map(([file, text]) => [`src/${file}`, sha256(text)]));
-  const imported = Object.fromEntries(Object.entries(libraries).sort().map(([file, text]) => [file, sha256(text)]));
+function artefact(name, sources, contract) {
   return {
     contract: name,
     compiler: solc.version(),
     settings,
-    sources: { ...used, ...imported },
+    sources: Object.fromEntries(Object.entries(sources).sort().map(([file, text]) => [file, sha256(text)])),
     abi: contract.abi,
     bytecode: `0x${contract.evm.bytecode.object}`,
     deployedBytecode: `0x${contract.evm.deployedBytecode.object}`,
   };
 }
 
-const contracts = compile();
-const wanted = CONTRACTS.map((name) => [
-  join(OUT, `${name}.json`),
-  `${JSON.stringify(artefact(name, contracts[`src/${name}.sol`][name]), null, 1)}\n`,
-]);
+const wanted = CONTRACTS.map((name) => [join(OUT, `${name}.json`), `${JSON.stringify(compile(name), null, 1)}\n`]);
 
 if (process.argv.includes("--check")) {
   const same = ([path, text]) => {

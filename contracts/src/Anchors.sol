@@ -50,8 +50,7 @@ contract Anchors {
     /// @param logId Digest that names the log.
     /// @param anchorer The new one.
     function handOver(bytes32 logId, address anchorer) external {
-        address present = anchorerOf[logId];
-        if (present == address(0) || present != msg.sender) members.requireRole(msg.sender, GOVERNOR);
+        members.requireRole(msg.sender, msg.sender == anchorerOf[logId] ? ANCHORER : GOVERNOR);
         members.requireRole(anchorer, ANCHORER);
         anchorerOf[logId] = anchorer;
         emit HandedOver(logId, anchorer);

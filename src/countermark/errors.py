@@ -13,16 +13,29 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
         GrantNotStarted          grant-not-started
         GrantRevoked             grant-revoked
         TermsViolated            terms-violated
+        OnHold                   on-hold               the regulator holds an account, title, grant or sale
+        TitleInDispute           title-in-dispute      a ruling tagged the title or an ancestor
+        DerivativeRefused        derivative-refused    a parent's terms do not allow the derived model
+        UndeclaredDerivative     undeclared-derivative most tensors are those of a registered model
+        NotAParty                not-a-party           the case does not concern who wants to act in it
+        NotImpartial             not-impartial         an arbiter or expert is a party, or ruled before
+        ShortPayment             short-payment         balance or allowance is less than what is due
+        OfferExpired             offer-expired         the offer of a sale no longer stands
+        IdentityMissing          identity-missing      the market asks for a proof of identity in force
       VerificationError          verification          a claim was checked and does not hold
         ManifestMismatch         manifest-mismatch
         SignatureInvalid         signature-invalid
         ProofInvalid             proof-invalid
         CheckpointInconsistent   checkpoint-inconsistent
         TimestampInvalid         timestamp-invalid
+        IdentityInvalid          identity-invalid      a proof of identity does not hold
         PolicyUnmet              policy-unmet
       ConflictError              conflict
         AlreadyRegistered        already-registered
         WorkspaceBusy            workspace-busy
+        PriceChanged             price-changed         price or fee is more than was agreed to
+        OutOfTime                out-of-time           too early or too late
+        ComplaintRefused         complaint-refused     the block complained about is what was promised
       NotFoundError              not-found
       KeystoreError              keystore              wrong passphrase, missing key
       MissingExtra               missing-extra         an optional dependency is not installed
@@ -133,6 +146,60 @@ class TermsViolated(RightsError):
     code = "terms-violated"
 
 
+class OnHold(RightsError):
+    """The regulator holds an account, title, grant or sale that would have to move."""
+
+    code = "on-hold"
+
+
+class TitleInDispute(RightsError):
+    """A ruling tagged the title or a model that it is derived from."""
+
+    code = "title-in-dispute"
+
+
+class DerivativeRefused(RightsError):
+    """The terms of a parent do not allow the derived model, or its ancestors are too many."""
+
+    code = "derivative-refused"
+
+
+class UndeclaredDerivative(RightsError):
+    """Most of a model's tensors are those of a registered model that it does not name as a parent."""
+
+    code = "undeclared-derivative"
+
+
+class NotAParty(RightsError):
+    """The case, or what it is about, does not concern who wants to act in it."""
+
+    code = "not-a-party"
+
+
+class NotImpartial(RightsError):
+    """An arbiter or expert is a party to the case, or ruled on it before."""
+
+    code = "not-impartial"
+
+
+class ShortPayment(RightsError):
+    """The payer's balance, or what it allowed the vault to take, is less than what is due."""
+
+    code = "short-payment"
+
+
+class OfferExpired(RightsError):
+    """The offer of a sale no longer stands."""
+
+    code = "offer-expired"
+
+
+class IdentityMissing(RightsError):
+    """The market asks its parties for a proof of identity, and this one has none in force."""
+
+    code = "identity-missing"
+
+
 class VerificationError(CountermarkError):
     """A claim was checked and does not hold."""
 
@@ -170,6 +237,12 @@ class TimestampInvalid(VerificationError):
     code = "timestamp-invalid"
 
 
+class IdentityInvalid(VerificationError):
+    """A certificate or an ID token does not prove that an organization is behind a party."""
+
+    code = "identity-invalid"
+
+
 class PolicyUnmet(VerificationError):
     """All is genuine, but not what the verifier demanded."""
 
@@ -193,6 +266,24 @@ class WorkspaceBusy(ConflictError):
     """Another process holds the workspace."""
 
     code = "workspace-busy"
+
+
+class PriceChanged(ConflictError):
+    """Price or fee is more than the buyer agreed to."""
+
+    code = "price-changed"
+
+
+class OutOfTime(ConflictError):
+    """The act has to wait for its time, or came after it."""
+
+    code = "out-of-time"
+
+
+class ComplaintRefused(ConflictError):
+    """The block of a sealed file that was complained about is what was promised."""
+
+    code = "complaint-refused"
 
 
 class NotFoundError(CountermarkError):

@@ -36,6 +36,10 @@ WORLDWIDE = "worldwide"
 _MAX_AMOUNT = 2**53 - 1  # what canonical JSON carries exactly
 _MAX_SEATS = 256  # Grants.MAX_SEATS: the contract walks over the seats of an offer
 _MAX_DAYS = 36_525
+_MAX_NOTICE_HOURS = 8_760
+_DAY_S, _HOUR_S = 86_400, 3_600
+WHOLE_BPS = 10_000
+MAX_ROYALTY_BPS = 5_000  # ModelTitles.MAX_STACK_BPS and Grants.MAX_RESALE_BPS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +58,15 @@ class Terms:
         territory: ISO 3166 alpha-2 codes, sorted, or ``("worldwide",)``.
         revocable: whether the title holder may end a grant early.
         legal_text: digest of the legal text, ``sha256:…``, or None.
+        bond: amount that the licensee leaves with the market until the grant has ended, 0 to 2**53-1.
+        notice_hours: time between the title holder's notice and the end of a grant, 0 to 8,760; 0 is at once.
+        renewable: whether a grant can be extended by its length at the price.
+        on_market: whether any licensee may buy a grant on the market at the price.
+        revenue_share_bps: basis points of its own revenue that the licensee owes, 0 to 10,000.
+        resale_royalty_bps: basis points of the price of a resale that go to the title, 0 to 5,000.
+        derivative_royalty_bps: basis points that a model derived under these terms owes this one, 0 to 5,000, or None
+            where the terms allow no derivative that is registered.
+        attribution: whether outputs and copies have to name the model.
     """
 
     name: str
@@ -67,6 +80,14 @@ class Terms:
     territory: tuple[str, ...]
     revocable: bool
     legal_text: str | None
+    bond: int = 0
+    notice_hours: int = 0
+    renewable: bool = False
+    on_market: bool = False
+    revenue_share_bps: int = 0
+    resale_royalty_bps: int = 0
+    derivative_royalty_bps: int | None = None
+    attribution: bool = False
 
     @property
     def digest(self) -> bytes:
@@ -82,7 +103,8 @@ class Terms:
     def from_json(cls, value: Any) -> Terms:
         """Validate a document.
 
-        ``legal_text``, ``duration_days``, ``expires`` and ``format`` may be left out; ``territory`` may be one code.
+        ``format``, ``duration_days``, ``expires``, ``legal_text`` and every field after it may be left out;
+        ``territory`` may be one code.
 
         Raises:
             InputError: naming the field that is wrong, unknown or missing.
@@ -102,17 +124,58 @@ class Terms:
             scope=_scope(given),
             price=_integer(given, "price", 0, _MAX_AMOUNT),
             currency=_matching(given, "currency", r"[A-Z][A-Z0-9]{2,11}"),
-            duration_days=_optional_days(given),
+            duration_days=_optional_integer(given, "duration_days", 1, _MAX_DAYS),
             expires=_optional_time(given),
             seats=_integer(given, "seats", 0, _MAX_SEATS),
             resale=_boolean(given, "resale"),
             territory=_territory(given),
             revocable=_boolean(given, "revocable"),
             legal_text=_optional_digest(given),
+            bond=_integer(given, "bond", 0, _MAX_AMOUNT, default=0),
+            notice_hours=_integer(given, "notice_hours", 0, _MAX_NOTICE_HOURS, default=0),
+            renewable=_boolean(given, "renewable", default=False),
+            on_market=_boolean(given, "on_market", default=False),
+            revenue_share_bps=_integer(given, "revenue_share_bps", 0, WHOLE_BPS, default=0),
+            resale_royalty_bps=_integer(given, "resale_royalty_bps", 0, MAX_ROYALTY_BPS, default=0),
+            derivative_royalty_bps=_optional_integer(given, "derivative_royalty_bps", 0, MAX_ROYALTY_BPS),
+            attribution=_boolean(given, "attribution", default=False),
         )
+        if terms.renewable and terms.duration_days is None:
+            raise InputError("terms: a renewable grant needs duration_days")
         if terms.duration_days is None and terms.expires is None:
             raise InputError("terms need an end", hint="Give duration_days, expires, or both.")
         return terms
+
+    @property
+    def scope_mask(self) -> int:
+        """The acts allowed as a bit mask: bit i stands for ``SCOPES[i]``."""
+        return sum(1 << bit for bit, scope in enumerate(SCOPES) if scope in self.scope)
+
+    @property
+    def territory_digest(self) -> bytes:
+        """The 32 bytes that stand for the territory on the ledger; all zero for worldwide."""
+        if self.territory == (WORLDWIDE,):
+            return bytes(32)
+        return document_digest("territory/1", list(self.territory))
+
+    def conditions(self) -> tuple[int | bool | bytes, ...]:
+        """Return what an offer of these terms fixes on the ledger: the fields of ``Conditions`` in ``Ports.sol``."""
+        return (
+            self.price,
+            self.bond,
+            (self.duration_days or 0) * _DAY_S,
+            int(read_time(self.expires).timestamp()) if self.expires else 0,
+            self.seats,
+            self.notice_hours * _HOUR_S,
+            self.scope_mask,
+            self.revenue_share_bps,
+            self.resale_royalty_bps,
+            self.revocable,
+            self.resale,
+            self.renewable,
+            self.on_market,
+            self.territory_digest,
+        )
 
     def window(self, starts: datetime) -> tuple[datetime, datetime]:
         """Return the validity window, start included and end excluded, of a grant that starts at ``starts``.
@@ -193,15 +256,15 @@ def _name(given: dict[str, Any]) -> str:
     return name.strip()
 
 
-def _integer(given: dict[str, Any], field: str, low: int, high: int) -> int:
-    value = given.get(field)
+def _integer(given: dict[str, Any], field: str, low: int, high: int, *, default: int | None = None) -> int:
+    value = given.get(field, default)
     if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
         raise _wrong(field, f"a whole number from {low} to {high}")
     return value
 
 
-def _boolean(given: dict[str, Any], field: str) -> bool:
-    value = given.get(field)
+def _boolean(given: dict[str, Any], field: str, *, default: bool | None = None) -> bool:
+    value = given.get(field, default)
     if not isinstance(value, bool):
         raise _wrong(field, "true or false")
     return value
@@ -236,8 +299,8 @@ def is_country(code: object) -> bool:
     return isinstance(code, str) and re.fullmatch(r"[A-Z]{2}", code) is not None
 
 
-def _optional_days(given: dict[str, Any]) -> int | None:
-    return None if given.get("duration_days") is None else _integer(given, "duration_days", 1, _MAX_DAYS)
+def _optional_integer(given: dict[str, Any], field: str, low: int, high: int) -> int | None:
+    return None if given.get(field) is None else _integer(given, field, low, high)
 
 
 def _optional_time(given: dict[str, Any]) -> str | None:

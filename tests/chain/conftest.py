@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -65,15 +65,39 @@ class World:
             "office", "Members.admit", self.address(name), word(name), word(name + " key"), roles, until, value=10**18
         )
 
-    def title(self, number: int = 1) -> int:
-        event = self.do(
-            "office", "ModelTitles.register", self.address("owner"), word("m"), word(f"w{number}"), word("k")
-        ).event("TitleRegistered")
-        return int(event["titleId"])
+    def registration(
+        self, number: object = 1, to: str = "owner", parents: Sequence[tuple[int, int]] = (), bps: int | None = None
+    ) -> list[Any]:
+        """Arguments of a registration; ``bps`` opens the title to derivatives at that share."""
+        return [
+            self.address(to), word("m"), word(f"w{number}"), word("k"), list(parents), bps or 0, bps is not None
+        ]  # fmt: skip
 
-    def offer(self, title: int, *, revocable: bool = True, transferable: bool = False, seats: int = 0) -> int:
-        receipt = self.do("owner", "Grants.offer", title, word("terms"), revocable, transferable, seats)
+    def title(self, number: object = 1, **given: Any) -> int:
+        receipt = self.do("office", "ModelTitles.register", *self.registration(number, **given))
+        return int(receipt.event("TitleRegistered")["titleId"])
+
+    def offer(self, title: int, *, by: str = "owner", **given: Any) -> int:
+        receipt = self.do(by, "Grants.offer", title, word("terms"), conditions(**given))
         return int(receipt.event("Offered")["offerId"])
+
+    def govern(self, name: str, value: int) -> None:
+        """Change what the Directory says, as its one governor, after the delay."""
+        made = self.do("office", "Directory.propose", name.encode().ljust(32, b"\0"), value).event("Proposed")
+        self.clock.turn(86_400)
+        self.do("office", "Directory.activate", made["proposalId"])
+
+    def stand_in(self, name: str) -> str:
+        """Let an account act as the contract of that name."""
+        self.admit(name, Role.EXPERT)
+        self.govern(name, int(self.address(name), 16))
+        return name
+
+    def hold(self, kind: int, number: int, seconds: int = 1000) -> None:
+        """Let the regulator hold a subject: its kind as in Members.sol, and its number or address."""
+        self.admit("regulator", Role.REGULATOR)
+        until = self.clock.seconds + seconds
+        self.do("regulator", "Members.hold", subject(kind, number), until, word("case"), word("reason"))
 
     def grant_args(self, offer: int, mark: str, start: int = 0, length: int = 1000, to: str = "licensee") -> list[Any]:
         first = self.clock.seconds + start
@@ -87,6 +111,27 @@ class World:
 
 def word(text: str) -> bytes:
     return text.encode().rjust(32, b"\x01")
+
+
+def subject(kind: int, number: int) -> bytes:
+    return bytes([kind]) + number.to_bytes(31, "big")
+
+
+def conditions(**given: Any) -> tuple[Any, ...]:
+    """Conditions of an offer, as Ports.sol orders them: revocable at once, for up to a million seconds."""
+    fields = {
+        "price": 0, "bond": 0, "duration": 1_000_000, "expires_at": 0, "seats": 0, "notice": 0, "scope": 1,
+        "revenue_bps": 0, "resale_bps": 0, "revocable": True, "resale": False, "renewable": False,
+        "on_market": False, "territory": bytes(32),
+    }  # fmt: skip
+    assert given.keys() <= fields.keys()
+    return tuple((fields | given).values())
+
+
+@pytest.fixture(name="conditions")
+def conditions_fixture() -> Callable[..., tuple[Any, ...]]:
+    """``conditions`` itself."""
+    return conditions
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from countermark.adapters.records import Role
-from countermark.errors import ConflictError, LedgerError, RightsError
+from countermark.errors import ConflictError, InputError, RightsError
 
 
 def word(text):
@@ -55,5 +55,5 @@ def test_a_log_is_handed_over(world):
 
 
 def test_empty_digests_are_refused(world):
-    world.refused(LedgerError, "EmptyDigest", "office", "Anchors.anchor", LOG, 1, bytes(32), word("c"))
-    world.refused(LedgerError, "EmptyDigest", "office", "Anchors.anchor", LOG, 1, word("r"), bytes(32))
+    world.refused(InputError, "EmptyDigest", "office", "Anchors.anchor", LOG, 1, bytes(32), word("c"))
+    world.refused(InputError, "EmptyDigest", "office", "Anchors.anchor", LOG, 1, word("r"), bytes(32))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import subprocess
 from pathlib import Path
 
@@ -22,13 +23,31 @@ def test_the_artefacts_are_reproducible():
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
-def test_the_artefacts_name_the_committed_sources(name):
-    sources = artefact(name)["sources"]
-    for path in SOURCES.glob("src/*.sol"):
-        assert sources[f"src/{path.name}"] == hashlib.sha256(path.read_bytes()).hexdigest()
+def test_an_artefact_names_the_committed_sources_that_it_was_made_of(name):
+    named = {path: digest for path, digest in artefact(name)["sources"].items() if path.startswith("src/")}
+    assert f"src/{name}.sol" in named
+    assert named == {path: hashlib.sha256((SOURCES / path).read_bytes()).hexdigest() for path in named}
     assert artefact(name)["settings"]["evmVersion"] == "cancun"
+
+
+def test_every_source_is_part_of_an_artefact():
+    named = set().union(*(artefact(name)["sources"] for name in CONTRACTS))
+    assert {f"src/{path.name}" for path in SOURCES.glob("src/*.sol")} <= named
 
 
 @pytest.mark.parametrize("name", CONTRACTS)
 def test_contracts_fit_the_size_limit_of_public_chains(name):
     assert len(bytes.fromhex(artefact(name)["deployedBytecode"][2:])) <= 24_576, "EIP-170"
+
+
+def _external(name):
+    """The functions of a contract that our source declares, with their documentation."""
+    source = (SOURCES / "src" / f"{name}.sol").read_text()
+    return re.findall(r"((?: *///[^\n]*\n)*) *function (\w+)\([^{;]*?\b(?:external|public)\b", source)
+
+
+@pytest.mark.parametrize("name", CONTRACTS)
+def test_every_external_function_is_documented(name):
+    found = _external(name)
+    assert found
+    assert [function for comment, function in found if not re.search(r"@(notice|inheritdoc) ", comment)] == []

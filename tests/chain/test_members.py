@@ -3,17 +3,22 @@ from __future__ import annotations
 import pytest
 
 from countermark.adapters.records import Role
-from countermark.errors import InputError, LedgerError, NotFoundError, RightsError
+from countermark.errors import ConflictError, InputError, NotFoundError, RightsError
 
 FOREVER = 2**64 - 1
+
+
+def word(text):
+    return text.encode().rjust(32, b"\x01")
 
 
 def has(world, name, role):
     return world.ledger.is_member(world.address(name), role)
 
 
-def test_the_deployer_is_governor_registrar_and_anchorer(world):
-    assert world.ledger.member(world.address("office")).roles == Role.GOVERNOR | Role.REGISTRAR | Role.ANCHORER
+def test_the_deployer_is_a_consortium_of_one(world):
+    founder = Role.GOVERNOR | Role.REGISTRAR | Role.ANCHORER | Role.TREASURER | Role.MARKER
+    assert world.ledger.member(world.address("office")).roles == founder
     assert world.ledger.member(world.address("stranger")) is None
 
 
@@ -36,10 +41,10 @@ def test_only_a_governor_admits_and_suspends(world):
     world.refused(RightsError, "MissingRole", "owner", "Members.suspend", world.address("licensee"))
 
 
-@pytest.mark.parametrize("roles", [0, 64, 2**255])
+@pytest.mark.parametrize("roles", [0, 1024, 2**255])
 def test_unknown_roles_are_refused(world, roles):
     world.refused(
-        LedgerError,
+        InputError,
         "InvalidMember",
         "office",
         "Members.admit",
@@ -69,9 +74,9 @@ def test_suspension_takes_all_roles_until_readmission(world):
 
 def test_a_governor_remains(world):
     office = world.address("office")
-    world.refused(LedgerError, "GovernorMustRemain", "office", "Members.suspend", office)
+    world.refused(ConflictError, "GovernorMustRemain", "office", "Members.suspend", office)
     demoted = (office, bytes(32), bytes(32), Role.REGISTRAR, FOREVER)
-    world.refused(LedgerError, "GovernorMustRemain", "office", "Members.admit", *demoted)
+    world.refused(ConflictError, "GovernorMustRemain", "office", "Members.admit", *demoted)
     world.admit("office", Role.GOVERNOR)
     assert not has(world, "office", Role.ANCHORER)
 
@@ -83,6 +88,27 @@ def test_keys_are_rotated_by_their_member_or_a_governor_and_the_event_says_who(w
     assert world.do("office", "Members.rotateKey", owner, key).event("KeyRotated")["by"] == world.address("office")
     world.refused(RightsError, "MissingRole", "licensee", "Members.rotateKey", owner, key)
     world.refused(NotFoundError, "UnknownMember", "office", "Members.rotateKey", world.address("stranger"), key)
+
+
+def test_a_registrar_records_that_a_member_proved_its_identity(world):
+    owner, until = world.address("owner"), world.clock.seconds + 1000
+    assert world.ledger.record("Members", "identityOf", owner)["registrar"] == "0x" + "00" * 20
+    event = world.do("office", "Members.identify", owner, word("proof"), until).event("Identified")
+    assert event == {
+        "account": owner, "proofDigest": word("proof"), "validUntil": until, "registrar": world.address("office")
+    }  # fmt: skip
+    assert world.ledger.record("Members", "identityOf", owner) == {
+        "proof_digest": word("proof"), "valid_until": until, "registrar": world.address("office")
+    }  # fmt: skip
+
+
+def test_what_is_no_proof_of_identity(world):
+    owner, stranger, until = world.address("owner"), world.address("stranger"), world.clock.seconds + 1000
+    world.refused(RightsError, "MissingRole", "owner", "Members.identify", owner, word("proof"), until)
+    world.refused(InputError, "EmptyDigest", "office", "Members.identify", owner, bytes(32), until)
+    world.refused(InputError, "InvalidMember", "office", "Members.identify", owner, word("p"), world.clock.seconds)
+    world.refused(InputError, "InvalidMember", "office", "Members.identify", world.address("office"), word("p"), until)
+    world.refused(NotFoundError, "UnknownMember", "office", "Members.identify", stranger, word("p"), until)
 
 
 def test_a_bad_private_key_is_an_input_error(world):

@@ -1,11 +1,13 @@
 """Every record and event of the ledger through plain web3.py calls, by the contracts' ABI alone; none of our client.
 
-Also: our event table is the ABI's, and the chain's hashes are what py-evm's own types and web3.py say they are.
+Also: our event table agrees with the ABI, our readers make of events and records what web3.py makes of them, and the
+chain's hashes are what py-evm's own types and web3.py say they are.
 """
 
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from importlib import resources
 
@@ -14,16 +16,17 @@ import rlp
 from hexbytes import HexBytes
 from web3 import Web3
 
-from countermark.adapters.contracts import CONTRACTS
+from countermark.adapters.contracts import CONTRACTS, read_event
 from countermark.adapters.evm import EmbeddedEngine
 from countermark.adapters.ledger import Ledger
 from countermark.adapters.records import Role
 from countermark.adapters.rpc import EngineProvider
-from countermark.core.events import EVENTS, decode_event, fields_of, name_of, topic_of
+from countermark.core.events import EVENTS, STRUCTS, decode_event, fields_of, name_of, topic_of
 from countermark.core.keys import Secret
 from countermark.core.trie import Log, read_header
 
 OFFICE, OWNER, LICENSEE = (Secret(bytes([number]) * 32) for number in (1, 2, 3))
+CONDITIONS = (5000, 700, 86_400, 2**40, 5, 0, 9, 100, 250, True, False, True, False, bytes([15]) * 32)
 NOW = int(datetime(2026, 11, 21, 12, tzinfo=UTC).timestamp())
 
 
@@ -49,9 +52,9 @@ def chain(tmp_path_factory):
         call = (address, word(1), word(2), roles, 2**63)
         ledger.submit(ledger.prepare_call(OFFICE, "Members", "admit", call, 10**18))
     act(ledger, OFFICE, "Members", "rotateKey", owner, word(22))
-    act(ledger, OFFICE, "ModelTitles", "register", owner, word(3), word(4), word(5))
+    act(ledger, OFFICE, "ModelTitles", "register", owner, word(3), word(4), word(5), [], 300, True)
     act(ledger, OFFICE, "ModelTitles", "commitKey", 1, word(6))
-    act(ledger, OWNER, "Grants", "offer", 1, word(7), True, False, 5)
+    act(ledger, OWNER, "Grants", "offer", 1, word(7), CONDITIONS)
     act(ledger, OWNER, "Grants", "grant", 1, licensee, word(8), word(9), NOW, NOW + 100)
     act(ledger, OWNER, "Grants", "revoke", 1, word(10))
     act(ledger, OWNER, "Grants", "withdrawOffer", 1)
@@ -82,7 +85,7 @@ def test_members(chain):
 def test_titles(chain):
     _, contracts, owner, _ = chain
     titles = contracts["ModelTitles"].functions
-    assert titles.record(1).call() == (word(3), word(4), word(6), 1, NOW)
+    assert titles.record(1).call() == (word(3), word(4), word(6), 1, NOW, 300, True, False)
     assert (titles.ownerOf(1).call(), titles.titleOf(word(4)).call(), titles.titlesIssued().call()) == (owner, 1, 1)
     assert titles.balanceOf(owner).call() == 1
     assert titles.supportsInterface(bytes.fromhex("80ac58cd")).call(), "ERC-721"
@@ -91,7 +94,7 @@ def test_titles(chain):
 def test_offers_and_grants(chain):
     _, contracts, _, licensee = chain
     grants = contracts["Grants"].functions
-    assert grants.offerRecord(1).call() == (1, word(7), 5, True, False, True)
+    assert grants.offerRecord(1).call() == (1, word(7), 0, True, CONDITIONS)
     assert grants.grantRecord(1).call() == (1, word(8), word(9), NOW, NOW + 100, NOW, 0)
     assert (grants.ownerOf(1).call(), grants.identifiersIssued().call()) == (licensee, 1001)
     assert (grants.offersMade().call(), grants.grantsIssued().call(), grants.batchesCommitted().call()) == (1, 1, 1)
@@ -103,24 +106,76 @@ def test_anchors(chain):
     assert contracts["Anchors"].functions.latest(word(12)).call() == (10, NOW, word(13), word(14))
 
 
-def test_the_event_table_is_the_abi():
-    found = {entry["name"]: entry for name in CONTRACTS for entry in abi_of(name) if entry["type"] == "event"}
-    assert set(found) == set(EVENTS)
-    for name, entry in found.items():
-        assert fields_of(name) == tuple((item["type"], item["indexed"], item["name"]) for item in entry["inputs"])
+def plain(value):
+    """What web3.py decoded, in plain types."""
+    if isinstance(value, Mapping):
+        return {name: plain(item) for name, item in value.items()}
+    return [plain(item) for item in value] if isinstance(value, list | tuple) else value
+
+
+def expanded(fields):
+    """Types of a table's fields, structs by their own fields."""
+    for field in fields:
+        kind = field.type
+        if kind in STRUCTS:
+            yield "tuple", field.indexed, field.name, tuple(part.split()[0] for part in STRUCTS[kind].split(", "))
+        else:
+            yield kind, field.indexed, field.name, ()
+
+
+def test_the_event_table_agrees_with_the_abi():
+    found = {}
+    for entry in (entry for name in CONTRACTS for entry in abi_of(name) if entry["type"] == "event"):
+        shape = tuple(
+            (item["type"], item["indexed"], item["name"], tuple(part["type"] for part in item.get("components", ())))
+            for item in entry["inputs"]
+        )
+        found.setdefault(entry["name"], set()).add(shape)
         assert not entry["anonymous"]
+    assert {name: {tuple(expanded(fields_of(name)))} for name in EVENTS} == {name: found[name] for name in EVENTS}
 
 
-def test_every_event_decodes_as_web3_decodes_it(chain):
-    web3, contracts, *_ = chain
-    by_address = {contract.address: contract for contract in contracts.values()}
-    seen = set()
-    for log in web3.eth.get_logs({"fromBlock": 0, "address": [contract.address for contract in contracts.values()]}):
+@pytest.fixture(scope="module")
+def everything(day):
+    """Plain web3.py and our contracts on a chain on which everything happened once."""
+    engine = EmbeddedEngine(day.path, day.clock)
+    web3 = Web3(EngineProvider(engine))
+    ledger = Ledger.open(day.path, clock=day.clock)
+    addresses = ledger.deployment["contracts"]
+    yield web3, {name: web3.eth.contract(address=addresses[name], abi=abi_of(name)) for name in CONTRACTS}, ledger, day
+    ledger.close()
+    engine.close()
+
+
+def test_every_event_is_read_as_web3_reads_it(everything):
+    web3, contracts, ledger, _ = everything
+    by_address = {contract.address: name for name, contract in contracts.items()}
+    seen, ours = set(), ledger.events()
+    for log in web3.eth.get_logs({"fromBlock": 0, "address": list(by_address)}):
+        contract = by_address[log["address"]]
         record = Log(bytes.fromhex(log["address"][2:]), tuple(map(bytes, log["topics"])), bytes(log["data"]))
-        name = name_of(record.topics[0])
-        assert decode_event(name, record) == dict(by_address[log["address"]].events[name]().process_log(log)["args"])
+        name, args = read_event(contract, record.topics, record.data)
+        theirs = plain(dict(contracts[contract].events[name]().process_log(log)["args"]))
+        assert args == theirs == ours.pop(0).args
+        if name in EVENTS:
+            assert decode_event(name, record) == theirs
+            assert name_of(record.topics[0]) == name
         seen.add(name)
-    assert seen == set(EVENTS), "one of everything happened"
+    assert ours == []
+    assert set(EVENTS) <= seen, "one of everything happened"
+
+
+def test_records_are_what_web3_reads_with_names(everything):
+    _, contracts, ledger, day = everything
+    offer = ledger.record("Grants", "offerRecord", day.made["offer"])
+    theirs = contracts["Grants"].functions.offerRecord(day.made["offer"]).call()
+    assert (tuple(offer["conditions"].values()), *list(offer.values())[:4]) == (theirs[4], *theirs[:4])
+    assert (offer["fee_bps"], offer["conditions"]["resale_bps"]) == (theirs[2], theirs[4][8])
+    stack = contracts["ModelTitles"].functions.royaltyStack(day.made["tuned"]).call()
+    assert [tuple(share.values()) for share in ledger.view("ModelTitles", "royaltyStack", day.made["tuned"])] == stack
+    window = ledger.record("Grants", "windowOf", day.made["given"])
+    assert list(window.values()) == contracts["Grants"].functions.windowOf(day.made["given"]).call()
+    assert list(window) == ["offer_id", "title_id", "starts_at", "ends_at"]
 
 
 def test_filters_find_events_by_topic_and_address(chain):

@@ -14,7 +14,7 @@ import jsonschema
 import pytest
 from Crypto.Signature import eddsa
 
-from countermark.core import merkle, payload
+from countermark.core import exchange, merkle, payload
 from countermark.core.canonical import canonical_json, parse_json
 from countermark.core.dsse import open_document
 from countermark.core.keys import PublicKey, Secret
@@ -24,6 +24,7 @@ from countermark.evidence.checkpoint import Checkpoint, open_checkpoint, verifie
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "vectors").glob("*.json") if path.name != "schema.json")
 rfc = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("rfc6962.py"))))
+sealed_file = SimpleNamespace(**runpy.run_path(str(Path(__file__).with_name("sealed_file.py"))))
 Case = dict[str, Any]
 
 
@@ -87,6 +88,29 @@ def our_document(case: Case) -> bool:
     return open_document(case["envelope"], case["kind"], PublicKey.from_text(case["public_key"])) == case["body"]
 
 
+def our_sealed_block(case: Case) -> bool:
+    plain = exchange.open_block(Secret(raw(case["key"])), case["index"], raw(case["cipher"]))
+    promised = hashlib.sha256(raw(case["key"]) + struct.pack(">Q", case["index"]) + plain).digest()
+    same = exchange.leaves([raw(case["plain_leaf"])], raw(case["cipher"])) == [raw(case["leaf_hash"])]
+    return same and (plain, promised) == (raw(case["plain"]), raw(case["plain_leaf"]))
+
+
+def our_sealed_root(case: Case) -> bool:
+    tree, leaves = exchange.Tree(case["size"]), numbered_leaves(case["size"])
+    for start in range(0, case["size"], exchange.SEGMENT_BLOCKS):
+        tree.add(leaves[start : start + exchange.SEGMENT_BLOCKS])
+    return tree.root() == raw(case["root"])
+
+
+def our_sealed_path(case: Case) -> bool:
+    found = exchange.climb(raw(case["leaf_hash"]), case["index"], case["size"], raw(case["proof"]))
+    return found == raw(case["root"])
+
+
+def numbered_leaves(size: int) -> list[bytes]:
+    return [hashlib.sha256(str(index).encode()).digest() for index in range(size)]
+
+
 OURS: dict[str, Callable[[Case], bool]] = {
     "root": our_root,
     "inclusion": our_inclusion,
@@ -99,6 +123,9 @@ OURS: dict[str, Callable[[Case], bool]] = {
     "text": our_text,
     "number": our_number,
     "document": our_document,
+    "sealed-block": our_sealed_block,
+    "sealed-root": our_sealed_root,
+    "sealed-path": our_sealed_path,
 }
 
 # Second implementations, from the formats' descriptions, sharing no code with the package.
@@ -184,6 +211,20 @@ def their_document(case: Case) -> bool:
     return media == wanted and ed25519(raw(case["public_key"]), signed, signature) and json.loads(data) == case["body"]
 
 
+def their_sealed_block(case: Case) -> bool:
+    found = sealed_file.seal(raw(case["key"]), case["index"], raw(case["plain"]))
+    return found == tuple(raw(case[name]) for name in ("cipher", "plain_leaf", "leaf_hash"))
+
+
+def their_sealed_root(case: Case) -> bool:
+    return sealed_file.root(numbered_leaves(case["size"])) == raw(case["root"])
+
+
+def their_sealed_path(case: Case) -> bool:
+    found = sealed_file.root_from_path(raw(case["leaf_hash"]), case["index"], case["size"], raw(case["proof"]))
+    return found == raw(case["root"])
+
+
 def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
     try:
         eddsa.new(eddsa.import_public_key(key), "rfc8032").verify(message, signature)
@@ -202,6 +243,9 @@ THEIRS: dict[str, Callable[[Case], bool]] = {
     "birth": their_birth,
     "commitment": their_commitment,
     "document": their_document,
+    "sealed-block": their_sealed_block,
+    "sealed-root": their_sealed_root,
+    "sealed-path": their_sealed_path,
 }
 
 

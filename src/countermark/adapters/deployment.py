@@ -1,7 +1,10 @@
 """Which chain our contracts stand on, and putting them onto one that is reached over JSON-RPC.
 
 Deployment is taken up where it stopped: each address is recorded before its contract is sent, and a contract counts as
-deployed when the chain runs exactly the code that we ship there.
+deployed when the chain runs exactly the code that we ship there. It ends with the foundation, which the Directory takes
+once.
+
+A finished deployment is public: other offices join it with its document, and find there what they checked themselves.
 """
 
 from __future__ import annotations
@@ -12,8 +15,9 @@ from typing import Any
 
 from web3 import Web3
 
-from countermark.adapters.contracts import CONTRACTS, artefact
+from countermark.adapters.contracts import CONTRACTS, NAMED, artefact
 from countermark.adapters.delivery import Delivery
+from countermark.adapters.foundation import Foundation, founding, is_founded, named_in
 from countermark.adapters.rpc_shapes import contract_address
 from countermark.adapters.transactions import Dialect, creation, guarded, read_turn, sign
 from countermark.errors import InputError, LedgerError
@@ -72,9 +76,17 @@ def read_chain(web3: Web3, known: Deployment | None) -> tuple[Deployment, Dialec
 
 
 def deploy_missing(
-    web3: Web3, sender: Any, chain: Deployment, dialect: Dialect, delivery: Delivery, record: Callable[[Json], None]
+    web3: Web3,
+    sender: Any,
+    chain: Deployment,
+    dialect: Dialect,
+    delivery: Delivery,
+    foundation: Foundation,
+    record: Callable[[Json], None],
 ) -> Deployment:
-    """Deploy every contract that is not there yet; ``record`` keeps each new address before its contract is sent.
+    """Deploy every contract that is not there yet, and found them if nobody has.
+
+    ``record`` keeps each new address before its contract is sent.
 
     Raises:
         LedgerError: the account has no coin for the fees, or a contract is refused.
@@ -90,15 +102,21 @@ def deploy_missing(
             chain = replace(chain, contracts={**chain.contracts, name: place})
             record(chain.to_json())
             delivery.settle(raw)
+    with guarded():
+        raw = b""
+        if not is_founded(web3, chain.contracts):
+            raw = sign(web3, sender, founding(web3, chain.contracts, foundation, sender.address), dialect)
+    if raw:
+        delivery.settle(raw)
     check_contracts(web3, chain)
     return chain
 
 
 def check_contracts(web3: Web3, chain: Deployment) -> None:
-    """Check that the chain runs our contracts where the deployment says.
+    """Check that the chain runs our contracts where the deployment says, and that they are founded.
 
     Raises:
-        LedgerError: one is missing, or is not the shipped code.
+        LedgerError: one is missing, or is not the shipped code, or the foundation is missing.
     """
     for name in CONTRACTS:
         if not runs(web3, chain.contracts, name):
@@ -107,6 +125,48 @@ def check_contracts(web3: Web3, chain: Deployment) -> None:
                 hint="Repeat: countermark init",
                 name=name,
             )
+    require_foundation(web3, chain.contracts)
+
+
+def check_joined(web3: Web3, chain: Deployment) -> None:
+    """Check another office's deployment as ``check_contracts`` does, and that its Directory names these contracts.
+
+    Raises:
+        InputError: it names more or other contracts than ours; their addresses would count as known in the code.
+        LedgerError: one is missing, is not the shipped code, or is not in force; or the foundation is missing.
+    """
+    if chain.contracts.keys() != CONTRACTS.keys():
+        raise InputError("the deployment names other contracts than this version has")
+    for name in CONTRACTS:
+        if not runs(web3, chain.contracts, name):
+            raise LedgerError(
+                "the deployment has no contract {name} of this version",
+                hint="Ask for its newest file, and use the version of countermark that it was deployed with.",
+                name=name,
+            )
+    with guarded():
+        founded = is_founded(web3, chain.contracts)
+        strange = [name for name in NAMED if founded and named_in(web3, chain.contracts, name) != chain.contracts[name]]
+    if not founded:
+        raise LedgerError("that deployment is not founded yet", hint="Its office repeats: countermark init")
+    if strange:
+        raise LedgerError(
+            "the directory names another {name} than the deployment's file",
+            hint="Ask for its newest file, and use the version of countermark that it was deployed with.",
+            name=strange[0],
+        )
+
+
+def require_foundation(web3: Web3, contracts: Mapping[str, str]) -> None:
+    """Check that the founder has named the contracts and set the parameters.
+
+    Raises:
+        LedgerError: not yet.
+    """
+    with guarded():
+        if is_founded(web3, contracts):
+            return
+    raise LedgerError("the contracts are deployed, but not founded", hint="Repeat: countermark init")
 
 
 def runs(web3: Web3, contracts: Mapping[str, str], name: str) -> bool:

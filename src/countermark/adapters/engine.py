@@ -51,6 +51,34 @@ class Outcome:
     reason: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class LogEntry:
+    """One log record and where it stands; ``index`` counts within the block, ``timestamp`` is the block's Unix time."""
+
+    block_number: int
+    block_hash: bytes
+    timestamp: int
+    transaction_hash: bytes
+    transaction_index: int
+    index: int
+    address: bytes
+    topics: tuple[bytes, ...]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class LogFilter:
+    """Which logs are wanted: of the blocks ``first`` to ``last``, where each place holds what may stand there.
+
+    An empty place matches anything; ``topics`` has a place for each topic that a record has to have.
+    """
+
+    first: int
+    last: int
+    addresses: tuple[bytes, ...] = ()
+    topics: tuple[tuple[bytes, ...], ...] = ()
+
+
 class Engine(Protocol):
     """What the client needs of an engine. Numbers are block heights; an unknown one raises ``LedgerError``."""
 
@@ -76,6 +104,9 @@ class Engine(Protocol):
 
     def storage(self, address: bytes, slot: int, number: int) -> int:
         """Return a storage word after a block."""
+
+    def logs(self, wanted: LogFilter) -> list[LogEntry]:
+        """Return the logs that a filter matches, in their order on the chain."""
 
     def call(self, message: Message, number: int) -> Outcome:
         """Run a call as if in the block after ``number``, without fees, and keep nothing of it."""

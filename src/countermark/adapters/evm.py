@@ -5,8 +5,9 @@ ahead of the wall, a second per block, would keep a revoked grant in force until
 
 There is one sealer and no consensus: the chain is as honest as whoever holds the file.
 
-Durability: one block is one SQL transaction with ``synchronous=FULL``, and ``send_raw`` returns only after its commit.
-A process killed anywhere leaves the last committed block. Several processes may share the file; blocks take turns.
+Durability: a block and its logs are one SQL transaction with ``synchronous=FULL``, and ``send_raw`` returns only after
+its commit. A process killed anywhere leaves the last committed block. Several processes may share the file; blocks take
+turns.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 import rlp
-from eth.chains.base import MiningChain
+from eth.chains.base import Chain
 from eth.consensus.noproof import NoProofConsensus
 from eth.db.atomic import AtomicDB
 from eth.db.backends.base import BaseDB
@@ -30,7 +31,8 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 from trie import HexaryTrie
 
-from countermark.adapters.engine import GAS_LIMIT, Account, Block, Message, Outcome
+from countermark.adapters import logs
+from countermark.adapters.engine import GAS_LIMIT, Account, Block, LogEntry, LogFilter, Message, Outcome
 from countermark.core.times import Clock
 from countermark.errors import LedgerError, StorageError
 
@@ -60,8 +62,9 @@ class EmbeddedEngine:
             self._db.close()
             raise LedgerError("no ledger at {path}", path=path.name)
         self.chain_id, self.treasury = row
-        self._chain_class = _chain_class(self.chain_id)
-        self._chaindb = self._chain_class.get_chaindb_class()(AtomicDB(self._db))
+        self._chain = _chain_class(self.chain_id)(AtomicDB(self._db))
+        self._chaindb = self._chain.chaindb
+        self._fill_logs()
 
     @classmethod
     def create(cls, path: Path, *, chain_id: int, treasury: bytes, clock: Clock) -> EmbeddedEngine:
@@ -122,15 +125,19 @@ class EmbeddedEngine:
         """Return a storage word after a block."""
         return int(self._state_after(number).get_storage(address, slot))
 
+    def logs(self, wanted: LogFilter) -> list[LogEntry]:
+        """Return the logs that a filter matches, in their order on the chain."""
+        with self._db.reading():
+            return self._db.logs.find(wanted)
+
     def call(self, message: Message, number: int) -> Outcome:
         """Run a call as if in the block after ``number``, without fees, and keep nothing of it.
 
         The block time is the clock's, so that windows and memberships are judged as of now.
         """
-        chain = self._chain()
-        header = self._next_header(chain, self._header(number)).copy(base_fee_per_gas=0)
-        state = chain.get_vm(header).state
-        transaction = chain.create_unsigned_transaction(
+        vm = self._chain.get_vm(self._next_header(self._header(number)).copy(base_fee_per_gas=0))
+        state = vm.state
+        transaction = vm.create_unsigned_transaction(
             nonce=state.get_nonce(message.sender),
             gas_price=0,
             gas=min(message.gas, GAS_LIMIT),
@@ -155,12 +162,10 @@ class EmbeddedEngine:
             LedgerError: not a valid transaction in the present state; ``__cause__`` says why.
         """
         with self._db.transaction():
-            chain = self._chain()
             try:
-                transaction = chain.get_vm_class(chain.header).get_transaction_builder().decode(raw)
+                transaction = _Rules.get_transaction_builder().decode(raw)
                 if self.locate(transaction.hash) is None:
-                    header = self._next_header(chain, chain.get_canonical_head())
-                    self._chain_class(AtomicDB(self._db), header).mine_all([transaction])
+                    self._mine(transaction, raw)
             except (ValidationError, BadSignature, rlp.exceptions.RLPException, AssertionError) as error:
                 raise LedgerError("the ledger refused the transaction: {reason}", reason=error) from error
 
@@ -168,9 +173,23 @@ class EmbeddedEngine:
         """Let go of the file."""
         self._db.close()
 
-    def _chain(self) -> Any:
-        """Return a chain object at the head of the file; it is cheap, and never outlives another process's block."""
-        return self._chain_class(AtomicDB(self._db))
+    def _mine(self, transaction: Any, raw: bytes) -> None:
+        """Do what py-evm's mining chain does, without checking the block a second time and reading it back."""
+        header = self._next_header(self._chaindb.get_canonical_head())
+        vm = self._chain.get_vm(header)
+        header, receipts, _ = vm.apply_all_transactions([transaction], header)
+        filled = vm.set_block_transactions_and_withdrawals(vm.get_block(), header, [transaction], receipts)
+        block = vm.mine_block(filled).block
+        self._chaindb.persist_block(block)
+        encoded = tuple(receipt.encode() for receipt in receipts)
+        self._db.logs.add(Block(rlp.encode(block.header), (raw,), encoded))
+
+    def _fill_logs(self) -> None:
+        """Write the logs of blocks that an earlier version mined without."""
+        if self._db.logs.height() < self.height():
+            with self._db.transaction():
+                for number in range(self._db.logs.height() + 1, self.height() + 1):
+                    self._db.logs.add(self.block(number))
 
     def _header(self, number: int) -> Any:
         try:
@@ -178,14 +197,14 @@ class EmbeddedEngine:
         except HeaderNotFound as error:
             raise LedgerError("the ledger has no block {number}", number=number) from error
 
-    def _next_header(self, chain: Any, parent: Any) -> Any:
+    def _next_header(self, parent: Any) -> Any:
         moment = max(int(self._clock().timestamp()), parent.timestamp)
-        return chain.create_header_from_parent(
+        return _Rules.create_header_from_parent(
             parent, timestamp=moment, gas_limit=parent.gas_limit, parent_beacon_block_root=bytes(32)
         )
 
     def _state_after(self, number: int) -> Any:
-        return self._chain().get_vm(self._header(number)).state
+        return self._chain.get_vm(self._header(number)).state
 
     def _items(self, root: bytes) -> Iterator[bytes]:
         trie, index = HexaryTrie(self._db, root), 0
@@ -213,7 +232,8 @@ class _SqliteDB(BaseDB):  # type: ignore[misc]
             self._sql = sqlite3.connect(path, timeout=_LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             self._sql.execute("PRAGMA journal_mode=WAL")
             self._sql.execute("PRAGMA synchronous=FULL")
-            self._sql.executescript(_SCHEMA)
+            self._sql.executescript(_SCHEMA + logs.SCHEMA)
+            self.logs = logs.LogTable(self._sql)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -256,13 +276,22 @@ class _SqliteDB(BaseDB):  # type: ignore[misc]
     def _exists(self, key: bytes) -> bool:
         return self._one("SELECT 1 FROM node WHERE key = ?", key) is not None
 
-    def _one(self, query: str, *parameters: bytes) -> Any:
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """What is read inside is read by one thread at a time."""
         with self._lock, _storage_errors():
-            return self._sql.execute(query, parameters).fetchone()
+            yield
+
+    def _one(self, query: str, *parameters: bytes) -> Any:
+        with self._lock:
+            try:
+                return self._sql.execute(query, parameters).fetchone()
+            except sqlite3.Error as error:  # said again here: a context manager would cost as much as the read
+                raise _unusable(error) from error
 
 
 def _chain_class(chain_id: int) -> Any:
-    return MiningChain.configure(__name__="EmbeddedChain", vm_configuration=((0, _Rules),), chain_id=chain_id)
+    return Chain.configure(__name__="EmbeddedChain", vm_configuration=((0, _Rules),), chain_id=chain_id)
 
 
 def _write_genesis(db: _SqliteDB, chain_id: int, treasury: bytes, clock: Clock) -> None:
@@ -282,4 +311,8 @@ def _storage_errors() -> Iterator[None]:
     try:
         yield
     except sqlite3.Error as error:
-        raise StorageError("the ledger's file cannot be used: {reason}", reason=error) from error
+        raise _unusable(error) from error
+
+
+def _unusable(error: sqlite3.Error) -> StorageError:
+    return StorageError("the ledger's file cannot be used: {reason}", reason=error)

@@ -15,10 +15,18 @@ from typing import Any
 from hexbytes import HexBytes
 from web3 import Web3
 
-from countermark.adapters.contracts import artefact
+from countermark.adapters.contracts import artefact, read_event, read_outputs
 from countermark.adapters.delivery import Delivery
-from countermark.adapters.deployment import Deployment, check_contracts, deploy_missing, read_chain
+from countermark.adapters.deployment import (
+    Deployment,
+    check_contracts,
+    check_joined,
+    deploy_missing,
+    read_chain,
+    require_foundation,
+)
 from countermark.adapters.evm import EmbeddedEngine
+from countermark.adapters.foundation import Foundation
 from countermark.adapters.node import connect_node
 from countermark.adapters.proofs import prove_receipt
 from countermark.adapters.records import (
@@ -32,11 +40,11 @@ from countermark.adapters.records import (
     TitleRecord,
 )
 from countermark.adapters.rpc import EngineProvider
+from countermark.adapters.statements import sign_statement
 from countermark.adapters.transactions import Dialect, account_of, addresses_of, deploy, guarded, read_address, sign
-from countermark.core.events import decode_event, name_of
 from countermark.core.keys import Secret
+from countermark.core.statements import Statement
 from countermark.core.times import Clock
-from countermark.core.trie import Log
 from countermark.errors import AdapterError, ConflictError, CountermarkError, LedgerError, NotFoundError
 
 _TIMEOUT_S = 20.0
@@ -64,24 +72,37 @@ class Ledger:
         self._names = {address: name for name, address in deployment.contracts.items()}
 
     @classmethod
-    def create(cls, path: Path, *, chain_id: int, treasury: Secret, clock: Clock) -> Ledger:
-        """Create the embedded chain in a file and deploy the contracts; finishes what an interrupted call left.
+    def create(
+        cls,
+        path: Path,
+        *,
+        chain_id: int,
+        treasury: Secret,
+        clock: Clock,
+        platform_fee_bps: int = 0,
+        currency: str = "CNY",
+    ) -> Ledger:
+        """Create the embedded chain in a file, deploy and found the contracts; finishes what an interrupted call left.
 
         Args:
             path: the SQLite file.
             chain_id: of this chain (EIP-155), 1 to 2**53-1.
-            treasury: account that holds all coin and becomes governor, registrar and anchorer.
+            treasury: account that holds all coin and becomes governor, registrar, anchorer, treasurer and marker.
             clock: gives block times.
+            platform_fee_bps: basis points of a price that go to the treasury, 0 to 1,000.
+            currency: symbol of the settlement token, 3 to 12 capitals and digits.
 
         Raises:
+            InputError: a fee or a currency out of range.
             LedgerError: the file holds another workspace's chain.
             StorageError: the file cannot be used.
         """
+        foundation = Foundation(platform_fee_bps=platform_fee_bps, currency=currency)
         sender = account_of(treasury)
         raw = bytes.fromhex(sender.address[2:])
         engine = EmbeddedEngine.create(path, chain_id=chain_id, treasury=raw, clock=clock)
         try:
-            deploy(Web3(EngineProvider(engine)), sender, Dialect(chain_id))
+            deploy(Web3(EngineProvider(engine)), sender, Dialect(chain_id), foundation)
             return cls._over(engine)
         except BaseException:
             engine.close()
@@ -92,7 +113,7 @@ class Ledger:
         """Open the embedded chain in a file.
 
         Raises:
-            LedgerError: there is none, or its contracts are not (all) deployed.
+            LedgerError: there is none, or its contracts are not (all) deployed, or not founded.
             StorageError: the file cannot be used.
         """
         if not path.exists():
@@ -111,6 +132,7 @@ class Ledger:
         for name, address in addresses.items():
             if not web3.eth.get_code(Web3.to_checksum_address(address)):
                 raise LedgerError("contract {name} is not deployed", hint="Repeat: countermark init", name=name)
+        require_foundation(web3, addresses)
         genesis = web3.eth.get_block(0)["hash"].to_0x_hex()
         deployment = Deployment("embedded", engine.chain_id, genesis, addresses)
         return cls(web3, deployment, Dialect(engine.chain_id), Delivery(web3), engine.close)
@@ -121,17 +143,21 @@ class Ledger:
         url: str,
         *,
         treasury: Secret,
+        platform_fee_bps: int = 0,
+        currency: str = "CNY",
         known: Mapping[str, Any] | None = None,
         record: Callable[[dict[str, Any]], None] = lambda _deployment: None,
         confirmations: int = 0,
         timeout_s: float = _TIMEOUT_S,
         patience_s: float = _PATIENCE_S,
     ) -> Ledger:
-        """Deploy the contracts on the chain of a node, or finish what an interrupted call left.
+        """Deploy and found the contracts on the chain of a node, or finish what an interrupted call left.
 
         Args:
             url: of the node's JSON-RPC.
-            treasury: account that pays and becomes governor, registrar and anchorer.
+            treasury: account that pays and becomes governor, registrar, anchorer, treasurer and marker.
+            platform_fee_bps: basis points of a price that go to the treasury, 0 to 1,000.
+            currency: symbol of the settlement token, 3 to 12 capitals and digits.
             known: what ``record`` was given last, after an interruption.
             record: keeps the unfinished ``deployment`` durably.
             confirmations: how many blocks must stand on a transaction's own before it counts.
@@ -139,15 +165,16 @@ class Ledger:
             patience_s: for one transaction to become final.
 
         Raises:
-            InputError: not an HTTP address, or not a deployment.
+            InputError: not an HTTP address, not a deployment, or a fee or a currency out of range.
             LedgerError: another chain than the known one, no coin for the fees, or a refusal.
             NetworkError: the node is away.
         """
+        foundation = Foundation(platform_fee_bps=platform_fee_bps, currency=currency)
         web3, delivery, close = _reach(url, confirmations, timeout_s, patience_s)
         try:
             chain, dialect = read_chain(web3, Deployment.from_json(known) if known else None)
             record(chain.to_json())
-            chain = deploy_missing(web3, account_of(treasury), chain, dialect, delivery, record)
+            chain = deploy_missing(web3, account_of(treasury), chain, dialect, delivery, foundation, record)
             return cls(web3, chain, dialect, delivery, close)
         except BaseException:
             close()
@@ -167,13 +194,32 @@ class Ledger:
 
         Raises:
             InputError: not an HTTP address, or not a deployment.
-            LedgerError: the node serves another chain, or other contracts than ours stand there.
+            LedgerError: the node serves another chain, or other contracts than ours stand there, or not founded.
             NetworkError: the node is away.
         """
         web3, delivery, close = _reach(url, confirmations, timeout_s, patience_s)
         try:
             chain, dialect = read_chain(web3, Deployment.from_json(deployment))
             check_contracts(web3, chain)
+            return cls(web3, chain, dialect, delivery, close)
+        except BaseException:
+            close()
+            raise
+
+    @classmethod
+    def join(cls, url: str, deployment: Mapping[str, Any], *, confirmations: int = 0) -> Ledger:
+        """Open another office's deployment, having checked it; nothing is deployed. Arguments as of ``deploy``.
+
+        Raises:
+            InputError: not an HTTP address, or not a deployment.
+            LedgerError: the node serves another chain, other contracts than ours stand there or are in force, or the
+                deployment is not founded.
+            NetworkError: the node is away.
+        """
+        web3, delivery, close = _reach(url, confirmations, _TIMEOUT_S, _PATIENCE_S)
+        try:
+            chain, dialect = read_chain(web3, Deployment.from_json(deployment))
+            check_joined(web3, chain)
             return cls(web3, chain, dialect, delivery, close)
         except BaseException:
             close()
@@ -207,6 +253,21 @@ class Ledger:
         """
         return str(account_of(account).address)
 
+    def sign_statement(self, expert: Secret, statement: tuple[int, bytes, bytes, int]) -> bytes:
+        """Return an expert's signature of a statement about a case, which counts on this deployment alone.
+
+        Args:
+            expert: private key of the expert's account.
+            statement: case, schema (32 bytes), digest (32 bytes) and end (Unix time), in the contract's order.
+
+        Raises:
+            InputError: not a private key, or a value out of its range.
+        """
+        place = self._deployment
+        return sign_statement(
+            expert, Statement(*statement), chain_id=place.chain_id, contract=place.contracts["Disputes"]
+        )
+
     def prepare_call(
         self, sender: Secret, contract: str, function: str, args: tuple[Any, ...], value: int = 0
     ) -> bytes:
@@ -231,6 +292,17 @@ class Ledger:
             data = self._contracts[contract].encode_abi(function, plain)
             target = self._contracts[contract].address
             return sign(self.web3, account, {"to": target, "data": data, "value": value}, self._dialect)
+
+    def encode_call(self, contract: str, function: str, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Return a call for a wallet to sign: ``{"chain_id", "to", "data"}``; it is neither tried nor sent.
+
+        Raises:
+            InputError: a malformed argument. Arguments as of ``prepare_call``.
+        """
+        with guarded():
+            data = self._contracts[contract].encode_abi(function, list(map(_plain, args)))
+            target = self._contracts[contract].address
+        return {"chain_id": self._deployment.chain_id, "to": target, "data": data}
 
     def submit(self, raw: bytes) -> Receipt:
         """Send a signed transaction, once however often it is called, and return its receipt when it is mined.
@@ -259,6 +331,15 @@ class Ledger:
             raise NotFoundError("the ledger has no transaction {hash}", hash=transaction_hash)
         return self._show(found)
 
+    def sender(self, transaction_hash: str) -> str:
+        """Return the checksummed address of the account that sent a transaction.
+
+        Raises:
+            NotFoundError: there is none.
+        """
+        with guarded():
+            return str(self.web3.eth.get_transaction(HexBytes(transaction_hash))["from"])
+
     def prove(self, transaction_hash: str) -> dict[str, Any]:
         """Return the offline proof of a receipt: what ``core.trie.verify_receipt`` reads, all JSON values.
 
@@ -279,6 +360,21 @@ class Ledger:
         record, holder = self._read("ModelTitles", "record", title), self._read("ModelTitles", "ownerOf", title)
         return TitleRecord(title, holder, *record)
 
+    def record(self, contract: str, function: str, *args: Any) -> dict[str, Any]:
+        """Return a view function's struct, or its several outputs, by name in snake_case; structs in it are dicts.
+
+        Bytes come as bytes, addresses as checksummed text. Arguments as of ``prepare_call``.
+
+        Raises:
+            NotFoundError, InputError, RightsError: the contract's refusal, or a malformed argument.
+        """
+        found: dict[str, Any] = self.view(contract, function, *args)
+        return found
+
+    def view(self, contract: str, function: str, *args: Any) -> Any:
+        """Return what a view function answers: as ``record``, an array as a list, a single output as its value."""
+        return read_outputs(contract, function, self._read(contract, function, *map(_plain, args)))
+
     def title_of(self, weights_root: bytes) -> int | None:
         """Return the title of a set of weights, or None."""
         return int(self._read("ModelTitles", "titleOf", weights_root)) or None
@@ -289,7 +385,8 @@ class Ledger:
         Raises:
             NotFoundError: there is none.
         """
-        return OfferRecord(offer, *self._read("Grants", "offerRecord", offer))
+        found = self.record("Grants", "offerRecord", offer)
+        return OfferRecord(id=offer, title=found.pop("title_id"), **found)
 
     def grant(self, grant: int) -> GrantRecord:
         """Return a grant.
@@ -360,13 +457,12 @@ class Ledger:
     def _events(self, logs: Any) -> Iterator[Event]:
         for entry in logs:
             contract = self._names.get(entry["address"])
-            log = Log(bytes.fromhex(entry["address"][2:]), tuple(map(bytes, entry["topics"])), bytes(entry["data"]))
-            name = name_of(log.topics[0]) if contract and log.topics else None
-            if contract and name:
+            found = contract and read_event(contract, [bytes(topic) for topic in entry["topics"]], bytes(entry["data"]))
+            if contract and found:
                 yield Event(
                     contract=contract,
-                    name=name,
-                    args=decode_event(name, log) or {},
+                    name=found[0],
+                    args=found[1],
                     block_number=entry["blockNumber"],
                     transaction_hash=entry["transactionHash"].to_0x_hex(),
                     log_index=entry["logIndex"],

@@ -19,6 +19,10 @@ class Role(IntFlag):
     LICENSEE = 1 << 3
     ANCHORER = 1 << 4
     REGULATOR = 1 << 5
+    ARBITER = 1 << 6
+    EXPERT = 1 << 7
+    TREASURER = 1 << 8
+    MARKER = 1 << 9
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +62,10 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class TitleRecord:
-    """A title: ``key_commitment`` is that of the newest ``epoch``."""
+    """A title: ``key_commitment`` is that of the newest ``epoch``; ``tagged`` says whether a ruling stands against it.
+
+    ``derivative_bps`` is the share that derived models owe it, anybody's where ``derivatives_open``.
+    """
 
     id: int
     holder: str
@@ -67,24 +74,32 @@ class TitleRecord:
     key_commitment: bytes
     epoch: int
     registered_at: int
+    derivative_bps: int
+    derivatives_open: bool
+    tagged: bool
 
 
 @dataclass(frozen=True, slots=True)
 class OfferRecord:
-    """An offer: ``seats`` is the largest number of grants in force at once, 0 for any number."""
+    """An offer: ``conditions`` are the fields of ``Conditions`` in ``contracts/src/Ports.sol``, in snake_case.
+
+    ``fee_bps`` is the platform's fee in basis points as it was when the offer was made.
+    """
 
     id: int
     title: int
     terms_digest: bytes
-    seats: int
-    revocable: bool
-    transferable: bool
+    fee_bps: int
     withdrawn: bool
+    conditions: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class GrantRecord:
-    """A grant: in force from ``starts_at`` on, until before ``expires_at`` and before ``revoked_at`` if that is set."""
+    """A grant: in force from ``starts_at`` on, until before ``expires_at`` and before ``revoked_at`` if that is set.
+
+    ``revoked_at`` may lie ahead: it is when a notice takes effect.
+    """
 
     id: int
     holder: str

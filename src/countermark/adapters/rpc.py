@@ -5,24 +5,24 @@ Only reading methods and ``eth_sendRawTransaction``: keys never come here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
-from eth_bloom.bloom import BloomFilter
 from web3.providers.base import BaseProvider
 
-from countermark.adapters.engine import GAS_LIMIT, Account, Engine, Message, Outcome
+from countermark.adapters.engine import GAS_LIMIT, Account, Engine, LogFilter, Message, Outcome
 from countermark.adapters.rpc_shapes import (
     Json,
     header_fields,
     read_data,
     show_block,
     show_data,
+    show_log,
     show_receipts,
     show_transaction,
     show_transactions,
 )
-from countermark.core.rlp import decode_bytes, decode_int
+from countermark.core.rlp import decode_int
 from countermark.errors import CountermarkError
 
 
@@ -137,39 +137,13 @@ class EngineProvider(BaseProvider):
     def _logs(self, request: Json) -> list[Json]:
         if "blockHash" in request:
             number = self._engine.number_of(read_data(request["blockHash"]))
-            numbers = range(number, number + 1) if number is not None else range(0)
+            first, last = (1, 0) if number is None else (number, number)
         else:
             first = self._number(request.get("fromBlock", "latest"))
-            numbers = range(first, min(self._number(request.get("toBlock", "latest")), self._engine.height()) + 1)
-        wanted = _Filter(request)
-        return [log for number in numbers for log in self._logs_of(number, wanted)]
-
-    def _logs_of(self, number: int, wanted: _Filter) -> Iterator[Json]:
-        if wanted.may_match(self._engine.header(number)):
-            logs = (log for receipt in self._receipts(number) for log in receipt["logs"])
-            yield from filter(wanted.matches, logs)
-
-
-class _Filter:
-    """The address and topic conditions of ``eth_getLogs``: each place holds alternatives; an empty one matches all."""
-
-    def __init__(self, request: Json) -> None:
-        self._addresses = _alternatives(request.get("address"))
-        self._topics = [_alternatives(topic) for topic in request.get("topics") or ()]
-
-    def may_match(self, header: bytes) -> bool:
-        bloom = BloomFilter(int.from_bytes(decode_bytes(header_fields(header)[6], 256), "big"))
-        return all(
-            not place or any(read_data(item) in bloom for item in place) for place in (self._addresses, *self._topics)
-        )
-
-    def matches(self, log: Json) -> bool:
-        if self._addresses and log["address"].lower() not in self._addresses:
-            return False
-        topics = log["topics"]
-        if len(topics) < len(self._topics):
-            return False
-        return all(not place or topic in place for place, topic in zip(self._topics, topics, strict=False))
+            last = min(self._number(request.get("toBlock", "latest")), self._engine.height())
+        topics = tuple(_alternatives(topic) for topic in request.get("topics") or ())
+        wanted = LogFilter(first, last, _alternatives(request.get("address")), topics)
+        return [show_log(log) for log in self._engine.logs(wanted)] if first <= last else []
 
 
 class _CallFailed(Exception):
@@ -190,6 +164,6 @@ def _message(request: Json) -> Message:
     )
 
 
-def _alternatives(condition: Any) -> list[str]:
+def _alternatives(condition: Any) -> tuple[bytes, ...]:
     items = condition if isinstance(condition, list | tuple) else [condition] if condition is not None else []
-    return [show_data(read_data(item)) for item in items]
+    return tuple(map(read_data, items))

@@ -11,10 +11,11 @@ from eth_keys.exceptions import BadSignature
 from eth_utils.exceptions import ValidationError
 from rlp.exceptions import RLPException
 
-from countermark.adapters.engine import Block
+from countermark.adapters.engine import Block, LogEntry
+from countermark.adapters.logs import read_logs
 from countermark.core.events import checksum_address
 from countermark.core.rlp import Item, decode, decode_bytes, decode_int, decode_list, encode, encode_int, keccak256
-from countermark.core.trie import RawReceipt, read_receipt
+from countermark.core.trie import read_receipt
 from countermark.errors import InputError
 
 Json = dict[str, Any]
@@ -69,7 +70,7 @@ def show_transactions(block: Block) -> list[Json]:
 def show_receipts(block: Block) -> Iterator[Json]:
     """Yield a block's receipts with their logs, in order."""
     place, base_fee = _place(block), decode_int(header_fields(block.header)[15])
-    gas_before = log_index = 0
+    logs, gas_before = [*read_logs(block)], 0
     for index, (raw, encoded) in enumerate(zip(block.transactions, block.receipts, strict=True)):
         receipt, sent = read_receipt(encoded), show_transaction(raw)
         here = place | {"transactionHash": sent["hash"], "transactionIndex": hex(index)}
@@ -85,23 +86,25 @@ def show_receipts(block: Block) -> Iterator[Json]:
                 min(int(sent["maxFeePerGas"], 16), base_fee + int(sent["maxPriorityFeePerGas"], 16))
             ),
             "logsBloom": show_data(_receipt_bloom(encoded)),
-            "logs": _logs(receipt, here, log_index),
+            "logs": [show_log(log) for log in logs if log.transaction_index == index],
         }
-        gas_before, log_index = receipt.cumulative_gas, log_index + len(receipt.logs)
+        gas_before = receipt.cumulative_gas
 
 
-def _logs(receipt: RawReceipt, place: Json, first: int) -> list[Json]:
-    return [
-        place
-        | {
-            "address": checksum_address(log.address),
-            "topics": [show_data(topic) for topic in log.topics],
-            "data": show_data(log.data),
-            "logIndex": hex(first + offset),
-            "removed": False,
-        }
-        for offset, log in enumerate(receipt.logs)
-    ]
+def show_log(log: LogEntry) -> Json:
+    """Return a log record with its place."""
+    return {
+        "blockHash": show_data(log.block_hash),
+        "blockNumber": hex(log.block_number),
+        "blockTimestamp": hex(log.timestamp),
+        "transactionHash": show_data(log.transaction_hash),
+        "transactionIndex": hex(log.transaction_index),
+        "logIndex": hex(log.index),
+        "address": checksum_address(log.address),
+        "topics": [show_data(topic) for topic in log.topics],
+        "data": show_data(log.data),
+        "removed": False,
+    }
 
 
 def _receipt_bloom(encoded: bytes) -> bytes:

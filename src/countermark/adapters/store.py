@@ -1,4 +1,4 @@
-"""The durable store: records, issued identifiers and the log's tiles in one SQL database (SQLite here).
+"""The durable store: records, issued identifiers, the log's tiles, the event index; one SQL database (SQLite here).
 
 One transaction of ``SqlStore`` is one SQL transaction, taken with ``BEGIN IMMEDIATE`` and written through (WAL,
 ``synchronous=FULL``), so a record and its log entry are both there after a crash or neither is.
@@ -15,6 +15,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
+from countermark.adapters import event_tables
 from countermark.adapters import tiles as tile_tables
 from countermark.errors import StorageError
 
@@ -49,11 +50,12 @@ _schema = sa.Table("schema_version", _metadata, sa.Column("version", sa.Integer,
 
 
 class SqlTransaction:
-    """One SQL transaction seen as records, identifiers and tiles."""
+    """One SQL transaction seen as records, identifiers, tiles and the index of the ledger's events."""
 
     def __init__(self, connection: sa.Connection) -> None:
         self._connection = connection
         self.tiles = tile_tables.SqlTiles(connection)
+        self.events = event_tables.SqlEvents(connection)
 
     def put(self, kind: str, key: str, body: dict[str, Any], *, index: tuple[str, ...] = ()) -> None:
         """Write a record under its key; a record that is there keeps its place in the order."""
@@ -141,7 +143,8 @@ class SqlStore:
 
 
 def _prepare(connection: sa.Connection) -> None:
-    _metadata.create_all(connection)
+    for metadata in (_metadata, event_tables.METADATA):
+        metadata.create_all(connection)
     version = connection.execute(sa.select(_schema.c.version)).scalar()
     if version is None:
         connection.execute(sa.insert(_schema).values(version=SCHEMA_VERSION))

@@ -14,6 +14,7 @@ from web3 import Web3
 from web3.exceptions import ContractLogicError, TransactionNotFound, Web3Exception
 
 from countermark.adapters.contracts import CONTRACTS, artefact, refusal
+from countermark.adapters.foundation import Foundation, founding, is_founded
 from countermark.adapters.rpc_shapes import contract_address, recover_sender
 from countermark.core.events import checksum_address
 from countermark.core.keys import Secret
@@ -101,12 +102,15 @@ def addresses_of(treasury: bytes) -> dict[str, str]:
     return {name: contract_address(treasury, nonce) for nonce, name in enumerate(CONTRACTS)}
 
 
-def deploy(web3: Web3, sender: Any, dialect: Dialect) -> None:
-    """Deploy what is not deployed yet; a nonce is used up only together with its contract."""
+def deploy(web3: Web3, sender: Any, dialect: Dialect, foundation: Foundation) -> None:
+    """Deploy what is not deployed yet, then found it; a nonce is used up only together with its contract."""
     addresses = addresses_of(bytes.fromhex(sender.address[2:]))
     with guarded():
         for name in list(CONTRACTS)[web3.eth.get_transaction_count(sender.address) :]:
             web3.eth.send_raw_transaction(sign(web3, sender, creation(web3, name, addresses), dialect))
+        if not is_founded(web3, addresses):
+            call = founding(web3, addresses, foundation, sender.address)
+            web3.eth.send_raw_transaction(sign(web3, sender, call, dialect))
 
 
 def creation(web3: Web3, name: str, addresses: Mapping[str, str]) -> dict[str, Any]:

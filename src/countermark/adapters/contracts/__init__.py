@@ -1,4 +1,4 @@
-"""The compiled contracts as shipped, and what their refusals mean.
+"""The compiled contracts as shipped, their events and their refusals.
 
 ``contracts/compile.mjs`` writes the JSON files beside this module from the Solidity sources; users need no compiler.
 """
@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from functools import lru_cache
 from importlib import resources
 from typing import Any
@@ -14,33 +15,37 @@ from typing import Any
 from eth_abi.abi import decode as decode_abi
 from eth_abi.exceptions import DecodingError
 
+from countermark.adapters.contracts.refusals import explain
 from countermark.core.events import checksum_address
 from countermark.core.rlp import keccak256
-from countermark.errors import (
-    AlreadyRegistered,
-    ConflictError,
-    CountermarkError,
-    GrantExpired,
-    GrantRevoked,
-    InputError,
-    LedgerError,
-    NotFoundError,
-    NotTitleHolder,
-    RightsError,
-    TermsViolated,
-)
+from countermark.errors import CountermarkError, LedgerError
 
-#: In the order of their deployment: each one's constructor takes the address of the one named.
-CONTRACTS = {"Members": None, "ModelTitles": "Members", "Grants": "ModelTitles", "Anchors": "Members"}
+#: In the order of their deployment: each one's constructor takes the address of the one named. A new contract is named
+#: here and in ``contracts/compile.mjs``; what its refusals mean stands in a block of its own in ``refusals``.
+CONTRACTS = {
+    "Members": None,
+    "Directory": "Members",
+    "Anchors": "Members",
+    "ModelTitles": "Directory",
+    "Grants": "Directory",
+    "SettlementToken": "Directory",
+    "Revenue": "Directory",
+    "Market": "Directory",
+    "FileSales": "Directory",
+    "Disputes": "Directory",
+}
 
-ROLE_NAMES = ("governor", "registrar", "licensor", "licensee", "anchorer", "regulator")
+#: Those that other contracts find through the Directory, by these names.
+NAMED = tuple(name for name, needed in CONTRACTS.items() if needed == "Directory")
+
+Entry = dict[str, Any]
 
 
 @lru_cache
-def artefact(name: str) -> dict[str, Any]:
+def artefact(name: str) -> Entry:
     """Return a contract's artefact: ``abi``, ``bytecode``, ``deployedBytecode``, ``compiler``, ``sources``."""
     text = resources.files(__name__).joinpath(f"{name}.json").read_text(encoding="utf-8")
-    value: dict[str, Any] = json.loads(text)
+    value: Entry = json.loads(text)
     return value
 
 
@@ -49,90 +54,86 @@ def refusal(data: bytes) -> CountermarkError:
     known = _errors().get(data[:4])
     if known is None:
         return LedgerError("the contract refused without a reason that is known: {data}", data=data.hex(), error="")
-    name, inputs = known
     try:
-        values = decode_abi([item["type"] for item in inputs], data[4:])
+        values = _decode(known["inputs"], data[4:])
     except DecodingError:
-        return LedgerError("the contract refused: {error}", error=name)
-    arguments = {item["name"]: _plain(item["type"], value) for item, value in zip(inputs, values, strict=True)}
-    make = _MEANINGS.get(name)
-    if make is None:
-        return LedgerError("the contract refused: {error} {arguments}", error=name, arguments=arguments)
-    return make(error=name, **arguments)
+        return LedgerError("the contract refused: {error}", error=known["name"])
+    return explain(known["name"], {snake_case(name).removesuffix("_id"): value for name, value in values.items()})
 
 
-def _plain(kind: str, value: Any) -> Any:
-    if kind == "address":
-        return checksum_address(bytes.fromhex(value[2:]))
-    return value.hex() if isinstance(value, bytes) else value
+def read_event(contract: str, topics: Sequence[bytes], data: bytes) -> tuple[str, dict[str, Any]] | None:
+    """Return name and arguments of a log of a contract, or None if it is no event of its ABI.
+
+    Integers come as ``int``, bytes as bytes, addresses as EIP-55 checksummed text, structs as dicts, all under their
+    ABI names.
+
+    Raises:
+        LedgerError: it has an event's topic, but not its shape.
+    """
+    entry = _events(contract).get(bytes(topics[0])) if topics else None
+    if entry is None:
+        return None
+    indexed, plain = ([item for item in entry["inputs"] if item["indexed"] is kind] for kind in (True, False))
+    try:
+        found = _decode(plain, data) | _decode(indexed, b"".join(topics[1:]))
+    except DecodingError as error:
+        raise LedgerError("a log of event {name} is malformed", name=entry["name"]) from error
+    return entry["name"], {item["name"]: found[item["name"]] for item in entry["inputs"]}
+
+
+def read_outputs(contract: str, function: str, answer: Any) -> Any:
+    """Return what a view function answered, with names in snake_case.
+
+    A struct, or several outputs together, come as a dict, an array as a list, one output as its value.
+    """
+    (entry,) = (item for item in artefact(contract)["abi"] if item["type"] == "function" and item["name"] == function)
+    outputs = entry["outputs"]
+    whole = outputs[0] if len(outputs) == 1 else {"type": "tuple", "components": outputs}
+    return _shape(whole, answer, snake_case)
+
+
+def snake_case(name: str) -> str:
+    """Return an ABI name as Python writes it: ``expiresAt`` is ``expires_at``."""
+    return re.sub(r"(?<=[a-z0-9])([A-Z])", r"_\1", name).lower()
+
+
+def _decode(inputs: list[Entry], data: bytes) -> dict[str, Any]:
+    values = decode_abi([_type(item) for item in inputs], data)
+    shaped: dict[str, Any] = _shape({"type": "tuple", "components": inputs}, values, str)
+    return shaped
+
+
+def _type(item: Entry) -> str:
+    kind: str = item["type"]
+    if kind.startswith("tuple"):
+        return f"({','.join(map(_type, item['components']))}){kind.removeprefix('tuple')}"
+    return kind
+
+
+def _shape(item: Entry, value: Any, rename: Callable[[str], str]) -> Any:
+    """Give names to a decoded value's fields, and addresses their checksum."""
+    kind: str = item["type"]
+    if kind.endswith("]"):
+        inner = {**item, "type": kind[: kind.rindex("[")]}
+        return [_shape(inner, part, rename) for part in value]
+    if kind == "tuple":
+        parts = zip(item["components"], value, strict=True)
+        return {rename(part["name"]): _shape(part, inner, rename) for part, inner in parts}
+    return checksum_address(bytes.fromhex(value[2:])) if kind == "address" else value
 
 
 @lru_cache
-def _errors() -> dict[bytes, tuple[str, list[dict[str, Any]]]]:
-    """Return name and inputs of every custom error by its selector."""
+def _errors() -> dict[bytes, Entry]:
+    """Return every custom error by its selector."""
     entries = [entry for name in CONTRACTS for entry in artefact(name)["abi"] if entry["type"] == "error"]
-    return {_selector(entry): (entry["name"], entry["inputs"]) for entry in entries}
+    return {_digest(entry)[:4]: entry for entry in entries}
 
 
-def _selector(entry: dict[str, Any]) -> bytes:
-    types = ",".join(item["type"] for item in entry["inputs"])
-    return keccak256(f"{entry['name']}({types})".encode())[:4]
+@lru_cache
+def _events(contract: str) -> dict[bytes, Entry]:
+    """Return a contract's events by their topic."""
+    return {_digest(entry): entry for entry in artefact(contract)["abi"] if entry["type"] == "event"}
 
 
-def _missing_role(error: str, account: str, role: int) -> CountermarkError:
-    wanted = " and ".join(name for bit, name in enumerate(ROLE_NAMES) if role >> bit & 1)
-    return RightsError(
-        "{account} is not a member in force with the role {role}",
-        hint="Admit it with that role; a suspended or expired membership has none.",
-        error=error,
-        account=account,
-        role=wanted or "member",
-    )
-
-
-def _not_found(error: str, **arguments: Any) -> CountermarkError:
-    return NotFoundError("the ledger has no such record: {error} {arguments}", error=error, arguments=arguments)
-
-
-_MEANINGS: dict[str, Callable[..., CountermarkError]] = {
-    "AlreadyRegistered": lambda error, titleId: AlreadyRegistered(  # noqa: N803
-        "these weights are registered as title {title}", error=error, title=titleId
-    ),
-    "NotTitleHolder": lambda error, account, titleId: NotTitleHolder(  # noqa: N803
-        "{account} does not hold title {title}", error=error, account=account, title=titleId
-    ),
-    "MissingRole": _missing_role,
-    "GrantEnded": lambda error, grantId: GrantExpired("grant {grant} has ended", error=error, grant=grantId),  # noqa: N803
-    "AlreadyRevoked": lambda error, grantId: GrantRevoked(  # noqa: N803
-        "grant {grant} is revoked already", error=error, grant=grantId
-    ),
-    "NotRevocable": lambda error, grantId: TermsViolated(  # noqa: N803
-        "the terms of grant {grant} do not allow revocation", error=error, grant=grantId
-    ),
-    "NotTransferable": lambda error, grantId: TermsViolated(  # noqa: N803
-        "the terms of grant {grant} do not allow passing it on", error=error, grant=grantId
-    ),
-    "NoFreeSeat": lambda error, offerId: TermsViolated(  # noqa: N803
-        "every seat of offer {offer} is taken in that window", error=error, offer=offerId
-    ),
-    "OfferNotOpen": lambda error, offerId: ConflictError(  # noqa: N803
-        "offer {offer} was withdrawn", error=error, offer=offerId
-    ),
-    "CommitmentUsed": lambda error, commitment: ConflictError(
-        "that commitment was used before", error=error, commitment=commitment
-    ),
-    "SizeMustGrow": lambda error, logId, size: ConflictError(  # noqa: N803
-        "the log is anchored at size {size} already", error=error, log=logId, size=size
-    ),
-    "NotTheAnchorer": lambda error, logId, anchorer: RightsError(  # noqa: N803
-        "that log is anchored by {anchorer}", error=error, log=logId, anchorer=anchorer
-    ),
-    "InvalidWindow": lambda error: InputError("a grant's window ends after it starts, and in the future", error=error),
-    "TooManySeats": lambda error, seats: InputError(
-        "an offer counts at most 256 seats, got {seats}; 0 stands for any number", error=error, seats=seats
-    ),
-    "UnknownTitle": _not_found,
-    "UnknownOffer": _not_found,
-    "UnknownMember": _not_found,
-    "ERC721NonexistentToken": _not_found,
-}
+def _digest(entry: Entry) -> bytes:
+    return keccak256(f"{entry['name']}({','.join(map(_type, entry['inputs']))})".encode())
