@@ -15,7 +15,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS)
 CODE := src tests benchmarks examples scripts
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo test test-slow check bench contracts clean
+.PHONY: help install demo test test-slow check bench contracts analyze clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' Makefile
@@ -43,8 +43,9 @@ $(VENV)/.bench: $(VENV)/.dev
 
 install: $(VENV)/.dev ## create .venv with everything that development needs
 
-demo: $(VENV)/.demo ## run the whole path on real pictures: register, license, mark, trace, verify
+demo: $(VENV)/.demo ## run the whole path on real pictures, then the market between parties who do not trust each other
 	$(BIN)/countermark demo
+	$(BIN)/countermark demo market
 
 test: $(VENV)/.dev ## run the default tests
 	$(TEST)
@@ -58,17 +59,32 @@ check: $(VENV)/.dev ## run the linters, the type checker, the layer and licence 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_licenses.py
-	$(BIN)/codespell -L fpr --skip '*.json,*.po,*.svg,node_modules,./build,./dist'
+	$(BIN)/codespell -L fpr,conditionsof --skip '*.json,*.po,*.svg,node_modules,./build,./dist'
 
 bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photographs
 	@mkdir -p $(BENCH_OUT)/photos
 	@cp $(addprefix $(VENV)/lib/python3*/site-packages/skimage/data/,astronaut.png chelsea.png coffee.png rocket.jpg) $(BENCH_OUT)/photos
 	$(BIN)/python -m benchmarks.evidence_log --json $(BENCH_OUT)/evidence_log.json
 	$(BIN)/python -m benchmarks.register --json $(BENCH_OUT)/register.json
+	$(BIN)/python -m benchmarks.exchange --json $(BENCH_OUT)/exchange.json
+	$(BIN)/python -m benchmarks.ledger --json $(BENCH_OUT)/ledger.json
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --json $(BENCH_OUT)/image_marks.json
 
 contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check
+
+# Slither is AGPL-3.0: a program of its own in an environment of its own, never a dependency of the package.
+build/analysis/.done: contracts/analysis-requirements.txt
+	$(PYTHON) -m venv build/analysis
+	build/analysis/bin/python -m pip install --disable-pip-version-check --quiet --no-deps -r $<
+	@touch $@
+
+contracts/node_modules: contracts/package-lock.json
+	cd contracts && npm ci --no-audit --no-fund
+	@touch $@
+
+analyze: build/analysis/.done contracts/node_modules ## run the static analyser on the contracts (needs Node.js)
+	$(PYTHON) scripts/analyze_contracts.py
 
 clean: ## remove the environment and everything that was built
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis contracts/node_modules tests/node/node_modules

@@ -17,7 +17,7 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from countermark.core import merkle, payload
+from countermark.core import exchange, merkle, payload
 from countermark.core.dsse import sign_document
 from countermark.core.keys import Secret, SigningKey
 from countermark.evidence.checkpoint import sign_checkpoint, verifier_key
@@ -281,6 +281,80 @@ def dsse_vectors() -> dict[str, Any]:
     )
 
 
+def exchange_vectors() -> dict[str, Any]:
+    """Sealed blocks at the ends of segments, roots of files of different sizes, and paths in them."""
+    places = (0, 1, 2047, 2048, 390_624_999, exchange.MAX_BLOCKS - 1)
+    blocks = [_sealed_block("sale", index) for index in places]
+    broken_blocks = [
+        _changed(blocks[1], "wrong-index", {"index": 2}),
+        _changed(blocks[1], "wrong-key", {"key": _key("other").seed.reveal().hex()}),
+        _changed(blocks[1], "wrong-block", {"cipher": _flip(blocks[1]["cipher"])}),
+        _changed(blocks[1], "wrong-promise", {"plain_leaf": _flip(blocks[1]["plain_leaf"])}),
+        _changed(blocks[3], "wrong-segment", {"index": 0}),
+    ]
+    sizes = (1, 2, 7, 8, 9, 16, 17, 64, 65, 2047, 2048, 2049, 4097)
+    roots = [_case(f"{size} blocks", size=size, root=_tree(size).root().hex()) for size in sizes]
+    roots.append(_changed(roots[4], "wrong-size", {"size": 10}))
+    paths = [_sealed_path(index, size) for index, size in ((0, 1), (3, 8), (8, 9), (5, 17), (16, 17), (40, 64))]
+    paths += [_sealed_path(index, size) for index, size in ((2047, 2049), (2048, 2049), (4096, 4097), (1000, 4097))]
+    broken = [_changed(paths[0], "wrong-size", {"size": 9})]
+    for case in paths[3:8]:
+        broken += [
+            _changed(case, "wrong-index", {"index": case["index"] ^ 1 if case["index"] ^ 1 < case["size"] else 0}),
+            _changed(case, "wrong-leaf", {"leaf_hash": _flip(case["leaf_hash"])}),
+            _changed(case, "wrong-root", {"root": _flip(case["root"])}),
+            _changed(case, "beyond-the-end", {"index": case["size"]}),
+            *(_changed(case, flag, change) for flag, change in _break_proof(case["proof"]).items()),
+        ]
+    return _document(
+        "exchange",
+        "ChaCha20 of RFC 8439 and SHA-256, put together as the docstring of countermark.core.exchange says;"
+        " leaf i of a tree is the SHA-256 of the decimal index",
+        {
+            "wrong-index": "the index of another block",
+            "wrong-segment": "the same place in another segment",
+            "wrong-key": "the key of another sale",
+            "wrong-block": "one bit of the ciphertext is flipped",
+            "wrong-promise": "one bit of the plain leaf is flipped",
+            "wrong-size": "a file of another number of blocks",
+            "wrong-leaf": "one bit of the leaf is flipped",
+            "wrong-root": "one bit of the root is flipped",
+            "beyond-the-end": "the index is the number of blocks",
+            "truncated": "the last hash of the path is missing",
+            "extra-hash": "the path has one hash more",
+            "swapped": "the first and the last hash of the path are exchanged",
+        },
+        [
+            _group("sealed-block", [*blocks, *broken_blocks]),
+            _group("sealed-root", roots),
+            _group("sealed-path", [*paths, *broken]),
+        ],
+    )
+
+
+def _sealed_block(name: str, index: int) -> Case:
+    key = _key(name).seed
+    plain = b"".join(sha256(b"block %d.%d" % (index, part)).digest() for part in range(exchange.BLOCK_BYTES // 32))
+    cipher = exchange.open_block(key, index, plain)  # its own inverse
+    promised = sha256(key.reveal() + index.to_bytes(8, "big") + plain).digest()
+    (leaf,) = exchange.leaves([promised], cipher)
+    fields = {"key": key.reveal(), "plain": plain, "cipher": cipher, "plain_leaf": promised, "leaf_hash": leaf}
+    return _case(f"block {index}", index=index, **{field: value.hex() for field, value in fields.items()})
+
+
+def _tree(size: int, watch: int | None = None) -> exchange.Tree:
+    tree, leaves = exchange.Tree(size, watch), [sha256(b"%d" % index).digest() for index in range(size)]
+    for start in range(0, size, exchange.SEGMENT_BLOCKS):
+        tree.add(leaves[start : start + exchange.SEGMENT_BLOCKS])
+    return tree
+
+
+def _sealed_path(index: int, size: int) -> Case:
+    tree, leaf = _tree(size, index), sha256(b"%d" % index).digest()
+    root, proof = tree.root(), [node.hex() for node in tree.path]
+    return _case(f"block {index} of {size}", leaf_hash=leaf.hex(), index=index, size=size, proof=proof, root=root.hex())
+
+
 def _note(key: SigningKey, name: str, body: str) -> str:
     """Sign any body as a note."""
     key_hash = bytes.fromhex(verifier_key(name, key.public).split("+")[1])
@@ -374,7 +448,8 @@ def _document(name: str, source: str, notes: dict[str, str], groups: list[dict[s
 
 def documents() -> Iterator[tuple[str, str]]:
     """Return file names and contents."""
-    for document in (merkle_vectors(), checkpoint_vectors(), payload_vectors(), canonical_vectors(), dsse_vectors()):
+    made = (merkle_vectors, checkpoint_vectors, payload_vectors, canonical_vectors, dsse_vectors, exchange_vectors)
+    for document in (make() for make in made):
         yield f"{document['name']}.json", json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 
 

@@ -1,4 +1,4 @@
-"""What every test shares: outside tools, hypothesis profiles, a node."""
+"""What every test shares: outside tools, hypothesis profiles, a node, a workload."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -42,12 +43,27 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 @pytest.fixture(scope="session")
 def anvil() -> Callable[..., AbstractContextManager[Any]]:
     """Run a node: ``with anvil(*flags) as node``, see ``tests/node/anvil.py``; mark the test ``tool("npm")``."""
-    path = Path(__file__).parent / "node" / "anvil.py"
-    spec = importlib.util.spec_from_file_location("node_anvil", path)
+    run: Callable[..., AbstractContextManager[Any]] = _module("node/anvil.py").anvil
+    return run
+
+
+@pytest.fixture(scope="session")
+def workload() -> ModuleType:
+    """Return ``tests/chain/workload.py``: one of everything that the ledger does."""
+    return _module("chain/workload.py")
+
+
+@pytest.fixture(scope="session")
+def day(workload: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Return a ledger's file after that day, not to be written to; ``made`` says which numbers came to be."""
+    return workload.one_day(tmp_path_factory.mktemp("day") / "ledger.db")
+
+
+def _module(path: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(f"shared_{Path(path).stem}", Path(__file__).parent / path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     spec.loader.exec_module(module)
-    run: Callable[..., AbstractContextManager[Any]] = module.anvil
-    return run
+    return module

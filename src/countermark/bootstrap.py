@@ -15,7 +15,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -26,7 +26,7 @@ from countermark.config import WORKSPACE_FILE
 from countermark.core.canonical import parse_json
 from countermark.core.keys import Secret, SigningKey
 from countermark.core.progress import Progress
-from countermark.core.times import show_time
+from countermark.core.times import Clock, show_time
 from countermark.errors import ConflictError, InputError, NotFoundError, StorageError, WorkspaceBusy, require
 
 if TYPE_CHECKING:
@@ -51,11 +51,13 @@ class LedgerNode:
         confirmations: how many blocks must stand on a transaction's own before it counts, 0 to 10000; 0 where a mined
             block is final.
         key: the account that pays there, if not a new one.
+        join: another office's deployment to work on (``Ledger.deployment``), instead of one of its own.
     """
 
     url: str
     confirmations: int = 0
     key: Secret | None = None
+    join: Mapping[str, Any] | None = None
 
 
 def utc_now() -> datetime:
@@ -71,10 +73,14 @@ def create_office(
     progress: ProgressFactory | None = None,
     authority: tuple[str, str] | None = None,
     node: LedgerNode | None = None,
+    platform_fee_bps: int = 0,
+    currency: str = "CNY",
+    clock: Clock | None = None,
 ) -> dict[str, Any]:
-    """Make a workspace: keys, store, log, and a ledger with the contracts deployed.
+    """Make a workspace: keys, store, log, and a ledger with the contracts deployed, or another office's.
 
-    An ``init`` that was interrupted is taken up again with the same passphrase.
+    An ``init`` that was interrupted is taken up again with the same passphrase. An office that joins a deployment sends
+    nothing to it: its account acts there once the governors have admitted it.
 
     Args:
         directory: made if missing.
@@ -84,23 +90,29 @@ def create_office(
         authority: URL of an outside RFC 3161 time-stamp authority and the PEM certificate of its root; without one the
             workspace stamps with an authority of its own, which is for trial.
         node: the chain to use as ledger; by default an embedded one.
+        platform_fee_bps: basis points of every price on the market that go to the office, 0 to 1,000.
+        currency: symbol of the settlement token.
+        clock: gives the office's time and its embedded chain's; the machine's by default.
 
     Returns:
-        The workspace document, with the ledger's ``deployment``.
+        The workspace document, with the ledger's ``deployment``, the office's ``account`` there (address) and its
+        ``public_key``.
 
     Raises:
         ConflictError: there is a finished workspace.
         KeystoreError: the passphrase is too short, or not that of the unfinished workspace.
-        InputError: the authority's URL or root is not one, or neither is the node's URL, its key or the confirmations.
+        InputError: the authority's URL or root is not one, or neither is the node's URL, its key or the confirmations;
+            the fee or the currency is out of range.
         NetworkError: the node is away; call again.
-        LedgerError: the office's account has no coin there, or the node's chain is not that of the unfinished
-            workspace.
+        LedgerError: the office's account has no coin there; the node's chain is not that of the unfinished workspace or
+            of the deployment to join; or that deployment is not what it says.
     """
     if (directory / WORKSPACE_FILE).exists():
         raise ConflictError("{path} is a workspace already", path=directory)
     _require_chain()
     if node is not None:
         _check_node(node)
+    _check_market(platform_fee_bps, currency)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
@@ -112,10 +124,17 @@ def create_office(
             "name": name,
             "chain_id": 1_000_000 + secrets.randbelow(2**30),
             "created": show_time(utc_now()),
+            "market": {"platform_fee_bps": platform_fee_bps, "currency": currency},
         }
         if authority is not None:
             document["timestamp_authority"] = _checked_authority(*authority)
-        return _create(directory, passphrase, document, node, progress or _silent)
+        return _create(directory, passphrase, document, node, progress or _silent, clock or utc_now)
+
+
+def _check_market(platform_fee_bps: int, currency: str) -> None:
+    from countermark.adapters.foundation import Foundation
+
+    Foundation(platform_fee_bps=platform_fee_bps, currency=currency)
 
 
 def _check_node(node: LedgerNode) -> None:
@@ -130,7 +149,12 @@ def _check_node(node: LedgerNode) -> None:
 
 
 def _create(
-    directory: Path, passphrase: str, document: dict[str, Any], node: LedgerNode | None, progress: ProgressFactory
+    directory: Path,
+    passphrase: str,
+    document: dict[str, Any],
+    node: LedgerNode | None,
+    progress: ProgressFactory,
+    clock: Clock,
 ) -> dict[str, Any]:
     from countermark.adapters.keystore import Keystore, write_atomically
     from countermark.adapters.store import SqlStore
@@ -152,11 +176,13 @@ def _create(
     document = json.loads(keys.bytes("document"))
     document["origin"] = f"countermark.local/{document['id']}"
     report(1, 3, "steps")
-    ledger = _create_ledger(directory, document, keys.secret("ledger"), node)
+    ledger = _create_ledger(directory, document, keys.secret("ledger"), node, clock)
     deployment = ledger.deployment
     if node is not None:
         document["chain_id"] = deployment["chain_id"]
+        document["market"] = market_of(ledger)
         document["ledger"] = {"url": node.url, "confirmations": node.confirmations, **deployment}
+    account = ledger.address_of(keys.secret("ledger"))
     ledger.close()
     report(2, 3, "steps")
     store = SqlStore(directory / "store.db")
@@ -169,17 +195,26 @@ def _create(
     mode = 0o600 if node else 0o644  # a node's address may hold an access key
     write_atomically(directory / WORKSPACE_FILE, json.dumps(document, indent=1).encode(), mode=mode)
     report(3, 3, "steps")
-    return {**document, "deployment": deployment}
+    public = SigningKey(keys.secret("platform/0")).public.text
+    return {**document, "deployment": deployment, "account": account, "public_key": public}
 
 
-def _create_ledger(directory: Path, document: dict[str, Any], account: Secret, node: LedgerNode | None) -> Ledger:
+def market_of(ledger: Ledger) -> dict[str, Any]:
+    """Return fee and currency of the market on a ledger, as its founder or its governors set them."""
+    fee = ledger.view("Directory", "parameter", b"market.fee".ljust(32, b"\0"))
+    return {"platform_fee_bps": int(fee), "currency": str(ledger.view("SettlementToken", "symbol"))}
+
+
+def _create_ledger(
+    directory: Path, document: dict[str, Any], account: Secret, node: LedgerNode | None, clock: Clock
+) -> Ledger:
     from countermark.adapters.keystore import write_atomically
     from countermark.adapters.ledger import Ledger
     from countermark.adapters.transactions import account_of
 
     if node is None:
         path, chain_id = directory / "ledger.db", document["chain_id"]
-        return Ledger.create(path, chain_id=chain_id, treasury=account, clock=utc_now)
+        return Ledger.create(path, chain_id=chain_id, treasury=account, clock=clock, **document["market"])
     if node.key is not None and node.key != account:
         raise ConflictError(
             "the unfinished workspace has another ledger account: {address}",
@@ -188,21 +223,39 @@ def _create_ledger(directory: Path, document: dict[str, Any], account: Secret, n
         )
     path = directory / "ledger.json"
     known = parse_json(path.read_bytes()) if path.exists() else None
+    if node.join is not None:
+        return _join_ledger(path, known, node)
     return Ledger.deploy(
         node.url,
         treasury=account,
+        **document["market"],
         known=known,
         record=lambda deployment: write_atomically(path, json.dumps(deployment, indent=1).encode()),
         confirmations=node.confirmations,
     )
 
 
-def _open_ledger(directory: Path, document: dict[str, Any]) -> Ledger:
+def _join_ledger(path: Path, known: Any, node: LedgerNode) -> Ledger:
+    from countermark.adapters.keystore import write_atomically
+    from countermark.adapters.ledger import Ledger
+
+    assert node.join is not None
+    ledger = Ledger.join(node.url, node.join, confirmations=node.confirmations)
+    if known is not None and known != ledger.deployment:
+        ledger.close()
+        raise ConflictError(
+            "the unfinished workspace has another deployment", hint="Choose another folder to join one in."
+        )
+    write_atomically(path, json.dumps(ledger.deployment, indent=1).encode())
+    return ledger
+
+
+def _open_ledger(directory: Path, document: dict[str, Any], clock: Clock) -> Ledger:
     from countermark.adapters.ledger import Ledger
 
     known = document.get("ledger")
     if known is None:
-        return Ledger.open(directory / "ledger.db", clock=utc_now)
+        return Ledger.open(directory / "ledger.db", clock=clock)
     return Ledger.connect(known["url"], known, confirmations=known["confirmations"])
 
 
@@ -219,13 +272,16 @@ def _checked_authority(url: str, root: str) -> dict[str, str]:
 
 
 @contextmanager
-def open_office(directory: Path, passphrase: str, *, progress: ProgressFactory | None = None) -> Iterator[Office]:
+def open_office(
+    directory: Path, passphrase: str, *, progress: ProgressFactory | None = None, clock: Clock | None = None
+) -> Iterator[Office]:
     """Open a workspace, finish what a killed process left unfinished, and hold the lock until the block ends.
 
     Args:
         directory: of ``create_office``.
         passphrase: of its keystore.
         progress: makes a progress callback for a label; silent by default.
+        clock: gives the office's time and its embedded chain's; the machine's by default.
 
     Raises:
         NotFoundError: no workspace there.
@@ -238,7 +294,7 @@ def open_office(directory: Path, passphrase: str, *, progress: ProgressFactory |
 
     keys = Keystore.open(directory / "keystore.json", passphrase)
     with _locked(directory):
-        office, close = _assemble(directory, document, keys, progress or _silent)
+        office, close = _assemble(directory, document, keys, progress or _silent, clock or utc_now)
         from countermark.workflows.office import recover
 
         try:
@@ -249,16 +305,17 @@ def open_office(directory: Path, passphrase: str, *, progress: ProgressFactory |
 
 
 def _assemble(
-    directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory
+    directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory, clock: Clock
 ) -> tuple[Office, Callable[[], None]]:
+    from countermark.adapters.index import EventIndex
     from countermark.adapters.store import SqlStore
     from countermark.adapters.timestamp import HttpTsa, LocalTsa
 
     # Each workflow names its recorder on import; recovery needs all of them.
-    from countermark.workflows import anchor, license, register  # noqa: F401
+    from countermark.workflows import anchor, identity, license, market, register, title  # noqa: F401
     from countermark.workflows.office import Office
 
-    ledger = _open_ledger(directory, document)
+    ledger = _open_ledger(directory, document, clock)
     store = SqlStore(directory / "store.db")
     outside = document.get("timestamp_authority")
     local = LocalTsa.from_secret_bytes(keys.bytes("tsa"), utc_now)
@@ -269,9 +326,10 @@ def _assemble(
         timestamp_roots=(*([outside["root"]] if outside else ()), local.root_pem.decode()),
         store=store,
         ledger=ledger,
+        index=EventIndex(store, ledger.web3, ledger.deployment["contracts"]),
         keys=keys,
         tsa=HttpTsa(outside["url"]) if outside else local,
-        clock=utc_now,
+        clock=clock,
         progress=progress,
     )
 
@@ -315,6 +373,19 @@ def save_party_key(path: Path, key: SigningKey) -> None:
         raise ConflictError("{path} exists", hint="Keys are never overwritten.", path=path)
     private = Ed25519PrivateKey.from_private_bytes(key.seed.reveal())
     write_atomically(path, private.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()), mode=0o600)
+
+
+def save_chain_key(path: Path, secret: Secret) -> None:
+    """Write the key of a ledger account or a node as 64 hex digits that only its user can read.
+
+    Raises:
+        ConflictError: the file exists.
+    """
+    from countermark.adapters.keystore import write_atomically
+
+    if path.exists():
+        raise ConflictError("{path} exists", hint="Keys are never overwritten.", path=path)
+    write_atomically(path, f"0x{secret.reveal().hex()}\n".encode(), mode=0o600)
 
 
 def load_party_key(path: Path) -> SigningKey:

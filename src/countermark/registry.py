@@ -16,7 +16,8 @@ from countermark.core.canonical import canonical_json, digest
 from countermark.core.keys import PublicKey
 from countermark.errors import InputError
 
-ROLES = ("owner", "licensee", "regulator")
+#: ``operator`` is an office: it registers, anchors its log and delivers what it marked.
+ROLES = ("owner", "licensee", "regulator", "arbiter", "expert", "treasurer", "marker", "governor", "operator")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,9 +61,11 @@ class Party(Record):
 class Title(Record):
     """Title to a registered model.
 
-    ``weights_root`` is the manifest's content root, which the ledger keeps unique. ``registration`` is the owner's
-    signed envelope around the manifest. ``methods`` names the marking method of every epoch of detection
-    keys, in order; ``epochs`` maps each later epoch to the transaction that committed its key.
+    ``weights_root`` is the manifest's content root, which the ledger keeps unique. ``registration`` is the signed
+    envelope around the manifest, by the owner of that day; ``holder`` is the present one. ``parents`` are the models
+    that it is derived from, as declared, ``derivatives`` what models derived from it owe it in basis points (None where
+    nobody may derive without approval). ``methods`` names the marking method of every epoch of detection keys, in
+    order; ``epochs`` maps each later epoch to the transaction that committed its key.
     """
 
     id: int
@@ -80,6 +83,8 @@ class Title(Record):
     registered_at: str
     methods: list[str]
     epochs: dict[str, str] = field(default_factory=dict)
+    parents: list[dict[str, int]] = field(default_factory=list)
+    derivatives: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,7 +101,10 @@ class Offer(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Grant(Record):
-    """Terms accepted by a licensee, with the secrets behind its mark identifier."""
+    """Terms accepted by a licensee, with the secrets behind its mark identifier.
+
+    ``revoked_at`` is when the grant ends early; after a notice it may lie ahead. ``revocation`` is the transaction.
+    """
 
     id: int
     offer: int

@@ -15,11 +15,13 @@ import pytest
 from countermark.bootstrap import LedgerNode, create_office, open_office
 from countermark.evidence.trust import Trust
 from countermark.licensing import Terms
+from countermark.standard_terms import fill, template
 
 PASSPHRASE = "a passphrase for tests"
+LEGAL = fill(template("evaluation"), {})  # any legal text: the terms below name its digest
 TERMS = {
     "name": "Evaluation", "scope": ["infer", "publish"], "price": 120_000, "currency": "CNY", "duration_days": 30,
-    "seats": 2, "resale": False, "territory": ["CN", "SG"], "revocable": True,
+    "seats": 2, "resale": False, "territory": ["CN", "SG"], "revocable": True, "legal_text": LEGAL.digest,
 }  # fmt: skip
 
 
@@ -63,7 +65,7 @@ def build_office(folder: Path, node: LedgerNode | None = None) -> CaseOffice:
     with open_office(workspace, PASSPHRASE) as office:
         register.add_party(office, "Atelier", ["owner"])
         title = register.register_model(office, write_model(folder / "model", 1), "Atelier")
-        offer = license.offer_terms(office, title.id, Terms.from_json(TERMS))
+        offer = license.offer_terms(office, title.id, Terms.from_json(TERMS), LEGAL)
         for name in ("North", "South"):
             register.add_party(office, name, ["licensee"])
             grant = license.grant_to_held(office, offer.id, name)

@@ -146,6 +146,7 @@ LIES = [
     ("licensee-swapped-on-ledger", "receipts.json", swap_roles("licensee", "owner"), {}, "parties"),
     ("title-of-another", None, None, {"title": 2}, "title"),
     ("offer-left-out", "receipts.json", drop_role("offer"), {}, "offer"),
+    ("legal-text-swapped", "legal.json", edit(template="open/1"), {}, "offer"),
     ("grant-of-another", None, None, {"grant": 1}, "grant"),
     ("identifier-changed", "opening.json", edit(identifier="0" * 16), {}, "identifier"),
     ("salt-changed", "opening.json", edit(salt="00" * 32), {}, "identifier"),

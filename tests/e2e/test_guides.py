@@ -7,8 +7,11 @@ import json
 import re
 import shlex
 import subprocess
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -57,7 +60,13 @@ class Shell:
 
     def note(self, output: str) -> None:
         """Remember what a reader would copy from the terminal."""
-        for word, pattern in (("TRACE", r"bundle (t-[0-9a-f]{12}) "), ("PUBLIC_KEY", r"public key +([0-9a-f]{64})\n")):
+        patterns = {
+            "TRACE": r"bundle (t-[0-9a-f]{12}) ",
+            "PUBLIC_KEY": r"public key +([0-9a-f]{64})\n",
+            "OFFICE_ACCOUNT": r"ledger account +(0x[0-9a-fA-F]{40})\n",
+            "SECOND_ACCOUNT": r"ledger account +(0x[0-9a-fA-F]{40})\n",
+        }
+        for word, pattern in patterns.items():
             if found := re.search(pattern, output):
                 self.words[word] = found[1]
 
@@ -100,6 +109,46 @@ def test_an_external_licensee(shell: Shell) -> None:
     assert "Agency North" in shell.run("countermark license show all")[1]
 
 
-@pytest.mark.parametrize("guide", ["first-steps.md", "verify.md", "external-licensee.md"])
+def open_with_a_title(shell: Shell) -> None:
+    for command in ("init", 'party add "Example Studio" --role owner', 'register model --owner "Example Studio"'):
+        status, output = shell.run(f"countermark {command}")
+        assert status == 0, output
+
+
+def test_standard_terms(shell: Shell) -> None:
+    open_with_a_title(shell)
+    printed = shell.follow("standard-terms.md")
+    assert "The Grant ends 96 hours after the notice is recorded" in printed
+    assert "授权于通知记入账本后满 96 小时终止" in printed
+    assert printed.count("named by the terms    yes") == 2
+
+
+def test_a_valuation(shell: Shell) -> None:
+    open_with_a_title(shell)
+    printed = shell.follow("valuation.md")
+    assert "| computing | CNY | 123,456.78 |" in printed
+    assert "This record is no opinion on value." in printed
+
+
+@pytest.mark.tool("npm")
+@pytest.mark.tool("openssl")
+def test_a_consortium(shell: Shell, anvil: Callable[..., AbstractContextManager[Any]]) -> None:
+    with anvil("--gas-price", "0", "--base-fee", "0", "--no-priority-fee") as node:
+        shell.words["NODE"] = node.url
+        printed = shell.follow("consortium.md")
+    assert (shell.folder / "besu-chain" / "node4" / "key").is_file()
+    account = re.search(r"ledger account +(0x[0-9a-fA-F]{40})", printed)
+    assert account is not None
+    assert account[1].lower() in (shell.folder / "besu-chain" / "README.txt").read_text()
+    assert "certificate" in printed
+    assert "2.5%" in printed
+    assert "roles           governor, marker, operator" in printed
+    assert "Log and ledger agree." in printed
+
+
+@pytest.mark.parametrize(
+    "guide",
+    ["first-steps.md", "verify.md", "external-licensee.md", "standard-terms.md", "valuation.md", "consortium.md"],
+)
 def test_a_guide_has_commands(guide: str) -> None:
     assert len(commands(GUIDES / guide)) >= 3

@@ -114,7 +114,7 @@ def unknown_words(line: str) -> list[str]:
     """What a documented command line names and the program does not know: a command or an option."""
     command: click.Command = main
     words = shlex.split(line, comments=True)[1:]
-    while isinstance(command, click.Group) and words:
+    while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         name = words.pop(0)
         found = command.get_command(click.Context(command), name)
         if found is None:

@@ -54,6 +54,8 @@ def sites(tree: ast.Module) -> Iterator[ast.expr]:
         if name in ERRORS and call.args:
             yield call.args[0]
             yield from (keyword.value for keyword in call.keywords if keyword.arg == "hint")
+        elif name == "Meaning":  # of a contract's refusal: class of the error, template, hint
+            yield from call.args[1:]
         elif name in ("tr", "say") and call.args and isinstance(call.args[0], ast.Constant):
             yield call.args[0]
 

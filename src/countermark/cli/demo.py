@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
 import subprocess
 import sys
@@ -14,16 +13,17 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.demo_folder import FOLDER_HELP, find_model, make_passphrase, prepare
+from countermark.cli.demo_market import market
 from countermark.cli.session import Session, current, write_json
-from countermark.cli.shell import Command
+from countermark.cli.shell import Group
 from countermark.cli.text import card
-from countermark.errors import ConflictError, InputError, StorageError, require
+from countermark.errors import require
 
 if TYPE_CHECKING:
     from countermark.registry import Grant
     from countermark.workflows.trace import Trace
 
-_SIGN = "countermark-demo.json"
 _DECOYS = 1000
 _OWNER, _LICENSEES = "Example Studio", ("Agency North", "Agency South")
 _LEAKED, _UNMARKED = "astronaut", "coffee"
@@ -40,7 +40,6 @@ _TERMS = {
     "revocable": True,
 }
 _PATH = click.Path(path_type=Path)
-_OUT_HELP = "Folder to write; an earlier demo's is replaced, no other."
 # A process of its own: it can see the bundle, the trust file and the suspect, and must not load what it does not need.
 _STRANGER = """
 import sys
@@ -67,10 +66,11 @@ class _Outcome:
     tampered_bundle_rejected: bool
 
 
-@click.command(cls=Command)
-@click.option("--out", type=_PATH, default="demo-out", show_default=True, metavar="DIR", help=_OUT_HELP)
+@click.group(cls=Group, invoke_without_command=True)
+@click.option("--out", type=_PATH, default="demo-out", show_default=True, metavar="DIR", help=FOLDER_HELP)
 @click.option("--model", type=_PATH, metavar="DIR", help="Model to register; examples/fashion-mnist by default.")
-def demo(out: Path, model: Path | None) -> int:
+@click.pass_context
+def demo(context: click.Context, out: Path, model: Path | None) -> int:
     """Run the whole path on real photographs, from an empty folder to verified evidence.
 
     It registers a small diffusion model, licenses it to two licensees, issues 1,000 decoy identifiers, marks
@@ -78,16 +78,19 @@ def demo(out: Path, model: Path | None) -> int:
     and has a separate process verify the evidence. Everything stays in the folder to look at.
 
     With --json the last line of stdout is one JSON object. Exit status: 0 if every answer was the right one.
+    "demo market" plays the market instead.
 
     Example:
       countermark demo
       countermark demo --out /tmp/demo --json
     """
+    if context.invoked_subcommand is not None:
+        return 0
     session, started = current(), time.monotonic()
     for module in ("skimage", "PIL"):
         require(module, "demo")
-    weights = _find_model(model)
-    _prepare(out)
+    weights = find_model(model)
+    prepare(out)
     with session.progress() as progress:
         outcome = _walk(session, weights, out, progress)
     _draw(out, outcome)
@@ -97,6 +100,9 @@ def demo(out: Path, model: Path | None) -> int:
     else:
         click.echo(_describe(session, outcome, out, seconds))
     return 0 if _is_right(outcome) else 1
+
+
+demo.add_command(market)
 
 
 def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome:
@@ -112,7 +118,7 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
     from countermark.workflows.register import add_party, register_model
     from countermark.workflows.trace import Use, trace_files
 
-    passphrase = _make_passphrase(out)
+    passphrase = make_passphrase(out)
     submitted = submit(out / "submitted")
 
     session.note(session.tr("1/7 open an office, admit an owner and two licensees"))
@@ -165,38 +171,6 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
         bundle_verified=_stranger_says(out, "case.zip") == 0,
         tampered_bundle_rejected=_stranger_says(out, "tampered.zip") == 1,
     )
-
-
-def _find_model(given: Path | None) -> Path:
-    if given is not None:
-        return given
-    checkout = Path(__file__).parents[3] / "examples" / "fashion-mnist"
-    if not (checkout / "model_index.json").is_file():
-        raise InputError("the example model is not installed", hint="Give a directory of safetensors with --model.")
-    return checkout
-
-
-def _prepare(out: Path) -> None:
-    """Make the folder empty, if it is a demo's to empty."""
-    if out.exists() and any(out.iterdir()):
-        if not (out / _SIGN).is_file():
-            raise ConflictError(
-                "{path} holds something else than a demo", hint="Choose another folder with --out.", path=out
-            )
-        shutil.rmtree(out)
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-        (out / _SIGN).write_text("{}\n")
-    except OSError as error:
-        raise StorageError("cannot write in {path}", path=out) from error
-
-
-def _make_passphrase(out: Path) -> str:
-    passphrase = secrets.token_urlsafe(16)
-    descriptor = os.open(out / "passphrase", os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w") as file:
-        file.write(passphrase + "\n")
-    return passphrase
 
 
 def _tamper(data: bytes) -> bytes:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.figures import share
 from countermark.cli.session import Session, current, read_file, write_json
 from countermark.cli.shell import Group
+from countermark.cli.templates import SET, complete, read_kept_text, templates, text
 from countermark.cli.terms import read_terms
 from countermark.cli.text import card, table
 from countermark.errors import ConflictError, InputError
@@ -17,6 +19,7 @@ from countermark.errors import ConflictError, InputError
 if TYPE_CHECKING:
     from countermark.licensing import Terms
     from countermark.registry import Grant
+    from countermark.standard_terms import LegalText
     from countermark.workflows.office import Office
 
 _DOCUMENT_LIMIT = 2**20
@@ -35,28 +38,37 @@ def license() -> None:
     """
 
 
+license.add_command(templates)
+
+
 @license.command("offer")
 @click.argument("title", type=int)
-@click.option("--terms", required=True, type=_PATH, metavar="FILE", help="The terms, as YAML or JSON.")
+@click.option("--terms", type=_PATH, metavar="FILE", help="The terms, as YAML or JSON.")
 @click.option("--legal-text", type=_PATH, metavar="FILE", help="Legal text that the terms refer to, by digest.")
-def offer(title: int, terms: Path, legal_text: Path | None) -> None:
+@click.option("--template", metavar="NAME", help="Standard terms instead of a file (license templates).")
+@SET
+def offer(
+    title: int, terms: Path | None, legal_text: Path | None, template: str | None, settings: tuple[str, ...]
+) -> None:
     """Put terms on offer under a title, signed by its holder.
 
     The terms name the acts allowed, price, duration or expiry, seats, resale, territory, and whether the grant can be
-    revoked. Their digest goes on the ledger.
+    revoked. Their digest goes on the ledger. With --template they are standard terms, filled in with --set.
 
     Example:
       countermark license offer 1 --terms terms.yaml --legal-text licence.pdf
+      countermark license offer 1 --template hosted-monthly --set price=100.00 --set months=1
     """
     from countermark.workflows.license import offer_terms
 
-    session, read = current(), read_terms(terms, legal_text)
+    session = current()
+    read, legal = _read_offered(terms, legal_text, template, settings)
     with session.office() as office:
-        made = offer_terms(office, title, read)
+        made = offer_terms(office, title, read, legal)
     rows = [
         (session.tr("offer"), str(made.id)),
         (session.tr("title"), str(made.title)),
-        *_terms_rows(session, read),
+        *terms_rows(session, read),
         (session.tr("transaction"), made.transaction),
         (session.tr("log"), session.tr("entry {index}", index=made.log_index)),
     ]
@@ -128,15 +140,12 @@ def grant(offer: int, licensee: str | None, acceptance: Path | None, starts: str
       countermark license grant 1 --to "Agency North"
       countermark license grant 1 --acceptance acceptance.json
     """
-    from countermark.core.dsse import read_unverified
     from countermark.workflows.license import grant_license, grant_to_held
 
     if (licensee is None) == (acceptance is None):
         raise InputError("give either --to or --acceptance")
     session = current()
-    envelope = read_document(acceptance) if acceptance else None
-    if envelope is not None and read_unverified(envelope).get("offer") != offer:
-        raise ConflictError("the acceptance is of another offer than {offer}", offer=offer)
+    envelope = read_acceptance(acceptance, offer) if acceptance else None
     with session.office() as office:
         made = (
             grant_license(office, envelope)
@@ -144,7 +153,7 @@ def grant(offer: int, licensee: str | None, acceptance: Path | None, starts: str
             else grant_to_held(office, offer, str(licensee), starts=_time(starts))
         )
         shown = show_grant(office, made)
-    _answer_grant(session, shown)
+    answer_grant(session, shown)
 
 
 @license.command("show")
@@ -166,7 +175,7 @@ def show(grant: str) -> None:
             grants = [Grant.from_json(body) for body in bodies]
         shown = [show_grant(office, each) for each in grants]
     if grant != "all":
-        _answer_grant(session, shown[0])
+        answer_grant(session, shown[0])
         return
     head = [session.tr(label) for label in ("grant", "offer", "licensee", "state", "until")]
     rows = [[s["id"], s["offer"], s["licensee_name"], _state(session, s["state"]), s["expires"]] for s in shown]
@@ -174,11 +183,17 @@ def show(grant: str) -> None:
     session.answer("grants", {"grants": shown}, table(head, rows) if rows else empty)
 
 
+license.add_command(text)
+
+
 @license.command("revoke")
 @click.argument("grant", type=int)
 @click.option("--reason", required=True, metavar="TEXT", help="Why; the ledger holds its salted digest.")
 def revoke(grant: int, reason: str) -> None:
-    """End a grant early, as the title holder, where the terms allow it.
+    """Give notice to a grant, as the title holder, where the terms allow it.
+
+    It ends when the notice of its terms has passed, at once where they name none. Until then the notice can be
+    withdrawn, and a case that the licensee opens about the grant stops it.
 
     Example:
       countermark license revoke 1 --reason "invoice 2027-14 unpaid"
@@ -188,7 +203,23 @@ def revoke(grant: int, reason: str) -> None:
     session = current()
     with session.office() as office:
         shown = show_grant(office, revoke_grant(office, grant, reason))
-    _answer_grant(session, shown)
+    answer_grant(session, shown)
+
+
+@license.command("withdraw-notice")
+@click.argument("grant", type=int)
+def withdraw(grant: int) -> None:
+    """Withdraw a notice before it takes effect, as the title holder.
+
+    Example:
+      countermark license withdraw-notice 1
+    """
+    from countermark.workflows.license import withdraw_notice
+
+    session = current()
+    with session.office() as office:
+        shown = show_grant(office, withdraw_notice(office, grant))
+    answer_grant(session, shown)
 
 
 @license.command("reserve")
@@ -216,7 +247,23 @@ def reserve(count: int) -> None:
     session.answer("batch", batch, card(rows))
 
 
-def read_document(path: Path) -> dict[str, Any]:
+def _read_offered(
+    terms: Path | None, legal_text: Path | None, template: str | None, settings: tuple[str, ...]
+) -> tuple[Terms, LegalText | None]:
+    """Return the terms to offer, and their legal text where it can be kept."""
+    if (terms is None) == (template is None):
+        raise InputError("give either --terms or --template")
+    if terms is not None and settings:
+        raise InputError("--set belongs to --template")
+    if terms is not None:
+        return read_terms(terms, legal_text), read_kept_text(legal_text)
+    if legal_text is not None:
+        raise InputError("--legal-text belongs to --terms")
+    filled = complete(str(template), settings)
+    return filled.terms, filled
+
+
+def read_document(path: Path, *, limit: int = _DOCUMENT_LIMIT) -> dict[str, Any]:
     """Read a JSON object that another command wrote.
 
     Raises:
@@ -224,10 +271,25 @@ def read_document(path: Path) -> dict[str, Any]:
     """
     from countermark.core.canonical import parse_json
 
-    document = parse_json(read_file(path, limit=_DOCUMENT_LIMIT), limit=_DOCUMENT_LIMIT)
+    document = parse_json(read_file(path, limit=limit), limit=limit)
     if not isinstance(document, dict):
         raise InputError("{path} does not hold a JSON object", path=path)
     return document
+
+
+def read_acceptance(path: Path, offer: int) -> dict[str, Any]:
+    """Read the acceptance of an offer.
+
+    Raises:
+        InputError: it is no JSON object.
+        ConflictError: it is of another offer.
+    """
+    from countermark.core.dsse import read_unverified
+
+    envelope = read_document(path)
+    if read_unverified(envelope).get("offer") != offer:
+        raise ConflictError("the acceptance is of another offer than {offer}", offer=offer)
+    return envelope
 
 
 def show_grant(office: Office, grant: Grant) -> dict[str, Any]:
@@ -240,12 +302,14 @@ def show_grant(office: Office, grant: Grant) -> dict[str, Any]:
         licensee = party(transaction, grant.licensee)
     now = office.clock()
     state = "in force"
-    if grant.revoked_at is not None:
+    if grant.revoked_at is not None and now >= read_time(grant.revoked_at):
         state = "revoked"
     elif now < read_time(grant.starts):
         state = "not started"
     elif now >= read_time(grant.expires):
         state = "expired"
+    elif grant.revoked_at is not None:
+        state = "under notice"
     return {
         **{name: value for name, value in grant.to_json().items() if name not in _SECRETS},
         "licensee_name": licensee.name,
@@ -255,18 +319,19 @@ def show_grant(office: Office, grant: Grant) -> dict[str, Any]:
     }
 
 
-def _answer_grant(session: Session, shown: dict[str, Any]) -> None:
+def answer_grant(session: Session, shown: dict[str, Any]) -> None:
+    """Print a grant."""
     from countermark.licensing import Terms
 
-    revoked = f"  ({shown['revoked_at']})" if shown["revoked_at"] else ""
     rows = [
         (session.tr("grant"), str(shown["id"])),
         (session.tr("licensee"), f"{shown['licensee_name']}  ({shown['licensee']})"),
         (session.tr("title"), str(shown["title"])),
         (session.tr("offer"), str(shown["offer"])),
-        *_terms_rows(session, Terms.from_json(shown["terms"])),
+        *terms_rows(session, Terms.from_json(shown["terms"])),
         (session.tr("window"), f"{shown['starts']} - {shown['expires']}"),
-        (session.tr("state"), _state(session, shown["state"]) + revoked),
+        (session.tr("state"), _state(session, shown["state"])),
+        *([(session.tr("ends early at"), shown["revoked_at"])] if shown["revoked_at"] else []),
         (session.tr("in force on the ledger"), session.tr("yes") if shown["permitted_by_ledger"] else session.tr("no")),
         (session.tr("transaction"), shown["transaction"]),
         (session.tr("log"), session.tr("entry {index}", index=shown["log_index"])),
@@ -274,7 +339,8 @@ def _answer_grant(session: Session, shown: dict[str, Any]) -> None:
     session.answer("grant", shown, card(rows))
 
 
-def _terms_rows(session: Session, terms: Terms) -> list[tuple[str, str]]:
+def terms_rows(session: Session, terms: Terms) -> list[tuple[str, str]]:
+    """Return the rows of a card that say what terms allow and ask."""
     yes_no = {True: session.tr("yes"), False: session.tr("no")}
     return [
         (session.tr("terms"), f"{terms.name}  (sha256:{terms.digest.hex()})"),
@@ -284,7 +350,26 @@ def _terms_rows(session: Session, terms: Terms) -> list[tuple[str, str]]:
         (session.tr("territory"), ", ".join(terms.territory)),
         (session.tr("resale"), yes_no[terms.resale]),
         (session.tr("revocable"), yes_no[terms.revocable]),
+        *_further_rows(session, terms),
+        *([(session.tr("legal text"), terms.legal_text)] if terms.legal_text else []),
     ]
+
+
+def _further_rows(session: Session, terms: Terms) -> list[tuple[str, str]]:
+    """Return the rows for what only some terms ask."""
+    rows = [
+        (terms.duration_days, session.tr("length"), session.tr("{count} days", count=terms.duration_days)),
+        (terms.expires, session.tr("ends at the latest"), str(terms.expires)),
+        (terms.bond, session.tr("bond"), f"{terms.bond} {terms.currency}"),
+        (terms.notice_hours, session.tr("notice"), session.tr("{count} hours", count=terms.notice_hours)),
+        (terms.renewable, session.tr("renewable"), session.tr("yes")),
+        (terms.revenue_share_bps, session.tr("share of revenue owed"), share(terms.revenue_share_bps)),
+        (terms.resale_royalty_bps, session.tr("royalty on resale"), share(terms.resale_royalty_bps)),
+        (terms.attribution, session.tr("attribution"), session.tr("required")),
+    ]
+    if terms.derivative_royalty_bps is not None:
+        rows.append((True, session.tr("royalty of derived models"), share(terms.derivative_royalty_bps)))
+    return [(label, value) for asked, label, value in rows if asked]
 
 
 def _state(session: Session, state: str) -> str:
@@ -293,6 +378,7 @@ def _state(session: Session, state: str) -> str:
         "revoked": session.tr("revoked"),
         "not started": session.tr("not started"),
         "expired": session.tr("expired"),
+        "under notice": session.tr("under notice"),
     }
     return known[state]
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.identity import challenge, identify, identity_rows
 from countermark.cli.session import Session, current, read_file
 from countermark.cli.shell import Group
 from countermark.cli.text import card, table
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     from countermark.core.keys import PublicKey
     from countermark.registry import Party
 
-_ROLES = ("owner", "licensee", "regulator")
+_ROLES = ("owner", "licensee", "regulator", "arbiter", "expert", "treasurer", "marker", "governor", "operator")
+_ROLE_HELP = "May be repeated: owner, licensee, regulator, arbiter, expert, treasurer, marker, governor, or operator for an office."
 _KEY_LIMIT = 2**16
 
 
@@ -31,7 +33,9 @@ def party() -> None:
 
 @party.command("add")
 @click.argument("name")
-@click.option("--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), help="May be given twice.")
+@click.option(
+    "--role", "roles", multiple=True, required=True, type=click.Choice(_ROLES), metavar="ROLE", help=_ROLE_HELP
+)
 @click.option("--public-key", metavar="FILE|HEX", help="The party's own Ed25519 key, if it signs elsewhere.")
 @click.option("--address", metavar="0x…", help="The party's ledger account, if it has one elsewhere.")
 def add(name: str, roles: tuple[str, ...], public_key: str | None, address: str | None) -> None:
@@ -40,14 +44,18 @@ def add(name: str, roles: tuple[str, ...], public_key: str | None, address: str 
     Without --public-key the office makes a key and keeps it; then the party's signatures prove no more than the
     office's word. With it, only the party can sign its acceptances and requests.
 
+    Whoever admits is a governor. Another office that joined this deployment is admitted as operator: it registers
+    models, anchors its log and delivers licences. To admit owners and licensees of its own it is a governor as well.
+
     Example:
       countermark party add "Agency North" --role licensee --public-key nord.pub
+      countermark party add "Second Office" --role operator --role governor --address 0x...
     """
     from countermark.workflows.register import add_party
 
     session = current()
     key = read_public_key(public_key) if public_key else None
-    account = _read_address(address) if address else None
+    account = read_address(address) if address else None
     with session.office() as office:
         member = add_party(office, name, list(roles), public_key=key, address=account)
     session.answer("party", show_party(member), _describe(session, member))
@@ -96,6 +104,51 @@ def keygen(out: Path) -> None:
     session.answer("key", document, card(rows))
 
 
+@party.command("show")
+@click.argument("name")
+def show(name: str) -> None:
+    """Show a party and how its identity was proven.
+
+    Example:
+      countermark party show "Agency North"
+    """
+    from countermark.workflows.identity import identity_of
+    from countermark.workflows.market.acts import read_party
+
+    session = current()
+    with session.office() as office:
+        member = read_party(office, name)
+        found = identity_of(office, member)
+    text = f"{_describe(session, member)}\n{card(identity_rows(session, found))}"
+    session.answer("party", {**show_party(member), "identity": found}, text)
+
+
+@party.command("forget")
+@click.argument("name")
+@click.option("--yes", is_flag=True, help="Do not ask.")
+def forget(name: str, yes: bool) -> None:
+    """Erase a party's name and its salt, for good.
+
+    Keys, grants, ledger and log stay as they are; the digest that stands there for the name says nothing any more. From
+    then on no bundle can be made that names the party, and it is called by its id.
+
+    Example:
+      countermark party forget "Agency North" --yes
+    """
+    from countermark.workflows.register import forget_party
+
+    session = current()
+    matter = session.tr("The name of {name} and its salt will be erased for good.", name=name)
+    session.confirm(session.tr("Go on?"), matter, yes=yes)
+    with session.office() as office:
+        erased = forget_party(office, name)
+    session.answer("party", show_party(erased), session.tr("Erased. The party is called: {name}", name=erased.name))
+
+
+party.add_command(challenge)
+party.add_command(identify)
+
+
 def show_party(member: Party) -> dict[str, Any]:
     """Return what may be printed of a party: everything but the salt of its name."""
     return {name: value for name, value in member.to_json().items() if name != "name_salt"}
@@ -138,7 +191,12 @@ def _read_pem(path: Path, data: bytes) -> PublicKey:
     return PublicKey(key.public_bytes_raw())
 
 
-def _read_address(text: str) -> str:
+def read_address(text: str) -> str:
+    """Return a ledger address in its checksummed form.
+
+    Raises:
+        InputError: not 40 hex digits, or mixed case with a wrong checksum.
+    """
     from countermark.core.events import checksum_address
 
     digits = text.removeprefix("0x")

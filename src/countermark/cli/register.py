@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,30 +12,46 @@ import click
 from countermark.cli.session import Session, current
 from countermark.cli.shell import Command
 from countermark.cli.text import card
+from countermark.errors import InputError
 
 if TYPE_CHECKING:
     from countermark.core.progress import Progress
     from countermark.registry import Title
     from countermark.workflows.office import Office
 
+_MAX_BPS = 5_000  # ModelTitles.MAX_STACK_BPS
+
 
 @click.command(cls=Command)
 @click.argument("model_dir", type=click.Path(path_type=Path))
 @click.option("--owner", required=True, metavar="NAME", help="Party that gets the title: name or id.")
-def register(model_dir: Path, owner: str) -> None:
+@click.option(
+    "--derived-from", "parents", multiple=True, metavar="TITLE:BPS",
+    help="A registered model that this one is derived from, and its share of this one's revenue. May be given again.",
+)  # fmt: skip
+@click.option(
+    "--derivatives", default="closed", show_default=True, metavar="BPS|closed",
+    help="Share that models derived from this one owe it; closed: each needs your approval.",
+)  # fmt: skip
+def register(model_dir: Path, owner: str, parents: tuple[str, ...], derivatives: str) -> None:
     """Register a model directory: digest it, sign its manifest, mint its title, log it.
 
     MODEL_DIR holds safetensors as transformers or diffusers write them, shards included; it is read as a stream and
     never loaded. Pickles and links that leave the directory are refused. The same weights are registered once.
 
+    A model that holds most tensors of a registered one is derived from it and has to name it. Shares are in basis
+    points: 500 are 5 %. They are fixed for good, with those of the parents' own parents, at 50 % in all.
+
     Example:
       countermark register examples/fashion-mnist --owner "Example Studio"
+      countermark register tuned --owner "Atelier" --derived-from 1:500 --derivatives 300
     """
     from countermark.workflows.register import register_model
 
     session, meter = current(), _Meter()
+    declared, owed = [_read_parent(text) for text in parents], read_derivatives(derivatives)
     with session.office(meter.watch) as office:
-        title = register_model(office, model_dir, owner)
+        title = register_model(office, model_dir, owner, parents=declared, derivatives=owed)
         proof = prove_entry(office, title.log_index)
     document = {
         **show_title(title),
@@ -43,6 +60,41 @@ def register(model_dir: Path, owner: str) -> None:
         "megabytes_per_second": round(meter.size / 1e6 / max(meter.seconds, 1e-6), 1),
     }
     session.answer("registration", document, _describe(session, title, proof, meter))
+
+
+def _read_parent(text: str) -> tuple[int, int]:
+    found = re.fullmatch(r"(\d{1,15}):(\d{1,5})", text, re.ASCII)
+    if found is None:
+        raise InputError("a parent is written TITLE:BPS, not {text}", text=text[:40])
+    return int(found[1]), int(found[2])
+
+
+def read_derivatives(text: str) -> int | None:
+    """Read basis points, or ``closed`` as None.
+
+    Raises:
+        InputError: neither, or over 5,000.
+    """
+    if text == "closed":
+        return None
+    if not re.fullmatch(r"\d{1,4}", text, re.ASCII) or int(text) > _MAX_BPS:
+        raise InputError(
+            "derivatives owe 0 to {limit} basis points, or are closed; not {text}", limit=_MAX_BPS, text=text[:40]
+        )
+    return int(text)
+
+
+def show_parents(session: Session, title: Title) -> str:
+    """Return the declared parents of a title with their shares, for people."""
+    shown = (f"{parent['title']} ({parent['bps'] / 100:g} %)" for parent in title.parents)
+    return ", ".join(shown) or session.tr("none")
+
+
+def show_derivatives(session: Session, title: Title) -> str:
+    """Return what derived models owe a title, for people."""
+    if title.derivatives is None:
+        return session.tr("by approval only")
+    return session.tr("anybody's, at {share} %", share=f"{title.derivatives / 100:g}")
 
 
 class _Meter:
@@ -131,6 +183,8 @@ def _describe(session: Session, title: Title, proof: dict[str, Any], meter: _Met
         (session.tr("weights"), title.weights_root),
         (session.tr("files root"), roots["files_root"]),
         (session.tr("tensors root"), roots["tensors_root"]),
+        (session.tr("derived from"), show_parents(session, title)),
+        (session.tr("derivatives"), show_derivatives(session, title)),
         (session.tr("detection key"), title.key_id),
         (session.tr("transaction"), title.transaction),
         (session.tr("log"), included),

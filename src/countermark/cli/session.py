@@ -7,6 +7,7 @@ progress, notes, questions.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from countermark.config import Settings
     from countermark.core.progress import Progress
     from countermark.workflows.office import Office
+
+_ADDRESS = re.compile(r"\b0x[0-9a-fA-F]{40}\b")
 
 
 @dataclass(slots=True)
@@ -81,6 +84,23 @@ class Session:
         )
         return asked
 
+    def confirm(self, question: str, matter: str, *, yes: bool) -> None:
+        """Show what an act is about, and ask whether to go on unless ``yes`` was said beforehand.
+
+        Raises:
+            InputError: nobody can be asked.
+            click.Abort: the answer is no.
+        """
+        if not yes and _can_ask():
+            click.echo(matter, err=True)
+            click.confirm(question, abort=True, err=True)
+            return
+        self.note(matter)
+        if not yes:
+            raise InputError(
+                "nobody can be asked to confirm this", hint="Repeat the command with --yes, or run it in a terminal."
+            )
+
     @contextmanager
     def office(self, wrap: Callable[[str, Progress], Progress] | None = None) -> Iterator[Office]:
         """Open the office of the workspace; ``wrap`` may watch each progress callback by its label."""
@@ -92,7 +112,12 @@ class Session:
         with self.progress() as factory:
             watched = factory if wrap is None else lambda label: wrap(label, factory(label))
             with open_office(directory, passphrase, progress=watched) as office:
-                yield office
+                try:
+                    yield office
+                except CountermarkError as error:
+                    if not self.json:
+                        _name_accounts(office, error)
+                    raise
 
     @contextmanager
     def progress(self) -> Iterator[Callable[[str], Progress]]:
@@ -175,6 +200,16 @@ def write_json(path: Path, value: Any, *, mode: int = 0o644) -> None:
 
 def _can_ask() -> bool:
     return sys.stdin.isatty()
+
+
+def _name_accounts(office: Office, error: CountermarkError) -> None:
+    """Say who is meant where an error names an account of the ledger."""
+    from countermark.workflows.market.history import known_accounts
+
+    names = known_accounts(office)
+    for name, value in error.params.items():
+        if isinstance(value, str):
+            error.params[name] = _ADDRESS.sub(lambda found: names.get(found[0].lower(), found[0]), value)
 
 
 def _as_json(value: object) -> object:

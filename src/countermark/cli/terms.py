@@ -27,7 +27,7 @@ def read_terms(path: Path, legal_text: Path | None = None) -> Terms:
     from countermark.core.canonical import show_digest
     from countermark.licensing import Terms
 
-    given = _parse(path)
+    given = read_yaml(path)
     if legal_text is not None:
         digest = show_digest(hashlib.sha256(read_file(legal_text, limit=_LEGAL_LIMIT)).digest())
         if isinstance(given, dict) and given.setdefault("legal_text", digest) != digest:
@@ -35,7 +35,12 @@ def read_terms(path: Path, legal_text: Path | None = None) -> Terms:
     return Terms.from_json(given)
 
 
-def _parse(path: Path) -> Any:
+def read_yaml(path: Path) -> Any:
+    """Read a YAML 1.2 document.
+
+    Raises:
+        InputError: not readable, not YAML, or a field given twice.
+    """
     import yaml
 
     class Loader(yaml.SafeLoader):

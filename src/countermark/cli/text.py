@@ -18,8 +18,9 @@ EXAMPLE = "Example:"
 
 # Control characters, and the bidirectional overrides and isolates of Unicode (UAX #9).
 _UNSAFE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# A break may stand after a space, and on either side of a wide character.
-_PIECES = re.compile(r"\s+|[^\s\u2e80-\uffef]+|[\u2e80-\uffef]")
+# A break may stand after a space, but not before a percent sign, and on either side of a wide character.
+_PIECES = re.compile(r"\s+(?!%)|(?:[^\s\u2e80-\uffef]|\s(?=%))+|[\u2e80-\uffef]")
+_BETWEEN_WIDE = re.compile(r"(?<=[\u2e80-\uffef]) +(?=[\u2e80-\uffef])")
 # Marks that must not begin a line (a subset of the kinsoku rules).
 _CLINGING = "，。；：、？！）》”’"
 
@@ -48,6 +49,11 @@ def wrap(text: str, columns: int) -> list[str]:
             line = ""
         line += piece if line or not piece.isspace() else ""
     return [*lines, line.rstrip()]
+
+
+def close_up(text: str) -> str:
+    """Take out spaces between two wide characters, which filling in a Chinese template can leave."""
+    return _BETWEEN_WIDE.sub("", text)
 
 
 def card(rows: Iterable[Row], *, indent: int = 2) -> str:

@@ -19,7 +19,7 @@ from countermark.errors import HostileFile, InputError
 
 FORMAT = "countermark.bundle/1"
 
-#: Every member a bundle may hold, and its limit in bytes. All but the last must be there.
+#: Every member a bundle may hold, and its limit in bytes. All but the last two must be there.
 MEMBERS = {
     "statement.json": 2**20,
     "issuer.json": 2**20,
@@ -36,8 +36,9 @@ MEMBERS = {
     "checkpoint.tsr": 64 * 1024,
     "READ-ME.txt": 2**16,
     "request.json": 4 * 2**20,
+    "legal.json": 2**20,
 }
-OPTIONAL = frozenset({"request.json"})
+OPTIONAL = frozenset({"request.json", "legal.json"})
 _MAX_ARCHIVE = 64 * 2**20
 
 

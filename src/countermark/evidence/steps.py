@@ -7,6 +7,7 @@ contradiction raises. ``verification.verify`` runs them.
 from __future__ import annotations
 
 import base64
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -222,7 +223,7 @@ def _entry(check: Check, role: str) -> dict[str, Any]:
 
 def _parties(check: Check) -> Detail:
     check.parties = dict(check.bundle.json("parties.json"))
-    for role in ("owner", "licensee"):
+    for role in ("owner", "licensee", *({"licensor"} & check.parties.keys())):
         person, event = check.parties[role], check.event(role, "Admitted", "Members")
         key = PublicKey.from_text(person["signing_key"])
         named = name_digest(person["name"], bytes.fromhex(person["name_salt"]))
@@ -257,13 +258,34 @@ def _title(check: Check) -> Detail:
 
 
 def _offer(check: Check) -> Detail:
-    owner = PublicKey.from_text(check.parties["owner"]["signing_key"])
-    body = open_document(check.bundle.json("offer.json"), "offer", owner)
+    licensor = check.parties.get("licensor", check.parties["owner"])
+    body = open_document(check.bundle.json("offer.json"), "offer", PublicKey.from_text(licensor["signing_key"]))
     check.terms = Terms.from_json(body["terms"])
     event = check.event("offer", "Offered", "Grants")
     if bytes(event["termsDigest"]) != check.terms.digest or event["titleId"] != check.title["titleId"]:
         raise ProofInvalid("the ledger offers other terms, or another title")
-    return say("offer {number}: {name}", number=event["offerId"], name=check.terms.name)
+    if tuple(event["conditions"].values()) != check.terms.conditions():
+        raise ProofInvalid("the ledger fixes other conditions than the terms")
+    if "licensor" in check.parties:
+        _assignment(check, licensor)
+    offered = {"number": event["offerId"], "name": check.terms.name}
+    text = check.bundle.members.get("legal.json")
+    if text is None:
+        return say("offer {number}: {name}", **offered)
+    if show_digest(hashlib.sha256(text).digest()) != check.terms.legal_text:
+        raise ProofInvalid("the terms name another legal text than the one in the bundle")
+    return say("offer {number}: {name}; its legal text is in the bundle", **offered)
+
+
+def _assignment(check: Check, licensor: Mapping[str, Any]) -> None:
+    """Prove that the title had passed to the licensor: the ledger lets its holder alone offer."""
+    event = check.event("assignment", "TitleAssigned", "ModelTitles")
+    if (
+        event["titleId"] != check.title["titleId"]
+        or str(event["to"]).lower() != str(licensor["address"]).lower()
+        or check.receipts["assignment"].block_number > check.receipts["offer"].block_number
+    ):
+        raise ProofInvalid("the title had not passed to the licensor when it made the offer")
 
 
 def _grant(check: Check) -> Detail:
@@ -387,12 +409,6 @@ def _request(check: Check) -> Detail:
 
 def _coverage(check: Check) -> Detail:
     stated = check.statement["coverage"]
-    revoked = None
-    if "revocation" in check.receipts:
-        event = check.event("revocation", "Revoked", "Grants")
-        if event["grantId"] != check.granted["grantId"]:
-            raise ProofInvalid("the revocation is of another grant")
-        revoked = from_unix(check.receipts["revocation"].timestamp)
     decided = coverage(
         check.terms,
         use=stated["use"],
@@ -400,13 +416,28 @@ def _coverage(check: Check) -> Detail:
         at=read_time(stated["at"]),
         starts=from_unix(check.granted["startsAt"]),
         expires=from_unix(check.granted["expiresAt"]),
-        revoked_at=revoked,
+        revoked_at=_ended_early(check),
     )
     if decided.covered != stated["covered"] or list(decided.reasons) != stated["reasons"]:
         raise PolicyUnmet("the terms do not give the stated answer about the use")
     if decided.covered is None:
         return say("no use was named")
     return say("the grant covered the use") if decided.covered else say("the grant did not cover the use")
+
+
+def _ended_early(check: Check) -> datetime | None:
+    """Return when the grant ended before its time: by notice, by a ruling, or because it was sold on."""
+    if "revocation" not in check.receipts:
+        return None
+    for name in ("Revoked", "Struck", "Resold"):
+        try:
+            event = check.event("revocation", name, "Grants")
+        except ProofInvalid:
+            continue
+        if event["grantId"] != check.granted["grantId"]:
+            raise ProofInvalid("the revocation is of another grant")
+        return from_unix(int(event.get("effectiveAt", check.receipts["revocation"].timestamp)))
+    raise ProofInvalid("the receipt of the revocation holds none")
 
 
 STEPS: tuple[tuple[str, Callable[[Check], Detail]], ...] = (

@@ -8,18 +8,20 @@ import secrets
 from typing import Any
 
 from countermark.core.canonical import document_digest, show_digest
-from countermark.core.dsse import Envelope
+from countermark.core.dsse import Envelope, read_unverified
 from countermark.core.rlp import keccak256
 from countermark.core.stats import innocent_p
-from countermark.errors import RightsError
+from countermark.errors import ConflictError, RightsError
 from countermark.evidence import log
 from countermark.evidence.bundle import Bundle, pack
 from countermark.evidence.trust import MAX_CHECKPOINTS
+from countermark.licensing import Terms
 from countermark.marking.image.lattice import recompute
 from countermark.registry import Grant, Offer, Output, Party, Title, Transaction, log_entry
 from countermark.tracing import ATTRIBUTED
 from countermark.workflows.anchor import anchor_log
 from countermark.workflows.keys import describe_trust
+from countermark.workflows.legal import find_text
 from countermark.workflows.office import Office, append, load, party, sign
 from countermark.workflows.trace import Trace
 
@@ -51,6 +53,7 @@ def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> b
         NotFoundError: no such trace.
         RightsError: the trace attributes nothing, so there is nothing to state.
     """
+    issuance = _newest_issuance(office)
     with office.store.transaction() as transaction:
         trace = Trace.from_json(load(transaction, "trace", trace_id))
         if trace.verdict != ATTRIBUTED or trace.grant is None:
@@ -60,7 +63,7 @@ def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> b
                 trace=trace_id,
                 verdict=trace.verdict,
             )
-        case_file = _CaseFile(office, transaction, trace)
+        case_file = _CaseFile(office, transaction, trace, issuance)
         bound = {"suspect": trace.suspect, "case": case, "audience": audience, "nonce": secrets.token_hex(16)}
         entry = log_entry(
             "trace", statement=show_digest(document_digest("statement-binding/1", bound)), time=office.now()
@@ -80,18 +83,29 @@ def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> b
     return pack(members)
 
 
+def _newest_issuance(office: Office) -> dict[str, Any]:
+    """Return ``{"transaction", "issued_total"}`` of the newest identifiers on the ledger, of whichever office."""
+    with office.store.transaction() as transaction:
+        latest = transaction.get("issuance", "latest")
+    if latest is not None and latest["issued_total"] == office.ledger.identifiers_issued():
+        return latest
+    office.index.follow()
+    event = office.index.named("Granted", "BatchCommitted")[-1]
+    return {"transaction": event.transaction_hash, "issued_total": int(event.args["issuedTotal"])}
+
+
 class _CaseFile:
     """The records behind one trace."""
 
-    def __init__(self, office: Office, transaction: Transaction, trace: Trace) -> None:
-        self.office, self.trace = office, trace
+    def __init__(self, office: Office, transaction: Transaction, trace: Trace, issuance: dict[str, Any]) -> None:
+        self.office, self.trace, self.issuance = office, trace, issuance
         self.grant = Grant.from_json(load(transaction, "grant", trace.grant))
         self.offer = Offer.from_json(load(transaction, "offer", self.grant.offer))
         self.title = Title.from_json(load(transaction, "title", self.grant.title))
-        self.owner: Party = party(transaction, self.title.holder)
+        self.owner: Party = party(transaction, read_unverified(self.title.registration)["owner"])
+        self.licensor: Party = party(transaction, read_unverified(self.offer.envelope)["licensor"])
         self.licensee: Party = party(transaction, self.grant.licensee)
         self.output = self._find_output(transaction)
-        self.issuance = load(transaction, "issuance", "latest")
         self.indices = {"title": self.title.log_index, "grant": self.grant.log_index}
         if self.output is not None:
             self.indices["output"] = self.output.log_index
@@ -134,7 +148,7 @@ class _CaseFile:
             "registration.json": _json(self.title.registration),
             "offer.json": _json(self.offer.envelope),
             "acceptance.json": _json(self.grant.acceptance),
-            "parties.json": _json({"owner": _card(self.owner), "licensee": _card(self.licensee)}),
+            "parties.json": _json({role: _card(member) for role, member in self._parties().items()}),
             "opening.json": _json(
                 {
                     "identifier": self.grant.identifier,
@@ -151,9 +165,28 @@ class _CaseFile:
         with self.office.store.transaction() as transaction:
             members["entries.json"] = _json(self._entries(transaction, anchor["size"]))
             members["history.json"] = _json(_history(transaction, anchor["size"]))
+            text = find_text(transaction, Terms.from_json(self.offer.terms))
+        if text is not None:
+            members["legal.json"] = text.document
         if self.output is not None:
             members["request.json"] = _json(self.output.request)
         return members
+
+    def _parties(self) -> dict[str, Party]:
+        """Return who registered the model and who uses it, and who licensed it if the title had passed on."""
+        moved = {"licensor": self.licensor} if self.licensor.id != self.owner.id else {}
+        return {"owner": self.owner, "licensee": self.licensee, **moved}
+
+    def _assignment(self) -> str:
+        """Return the transaction by which the title had passed to the licensor when it made the offer."""
+        offered = int(self.office.ledger.prove(self.offer.transaction)["block_number"])
+        passed = [
+            event.transaction_hash
+            for event in self.office.ledger.events("TitleAssigned")
+            if (event.args["titleId"], event.args["to"]) == (self.title.id, self.licensor.address)
+            and event.block_number <= offered
+        ]
+        return passed[-1]
 
     def _detection(self) -> dict[str, Any]:
         assert self.trace.method is not None  # as has every detection
@@ -195,6 +228,8 @@ class _CaseFile:
             "issued": self.issuance["transaction"],
             "anchor": anchor["transaction"],
         }
+        if self.licensor.id != self.owner.id:
+            roles |= {"licensor": self.licensor.admission, "assignment": self._assignment()}
         if self.trace.epoch:
             roles["key"] = self.title.epochs[str(self.trace.epoch)]
         if self.grant.revocation is not None:
@@ -241,6 +276,12 @@ def _history(transaction: Transaction, size: int) -> dict[str, Any]:
 
 
 def _card(member: Party) -> dict[str, Any]:
+    if not member.name_salt:
+        raise ConflictError(
+            "the name of {party} was erased, so no evidence can open it",
+            hint="A bundle that was made before still holds it.",
+            party=member.name,
+        )
     return {
         name: value
         for name, value in member.to_json().items()

@@ -24,6 +24,8 @@ from countermark.errors import (
 )
 from countermark.licensing import Terms
 from countermark.registry import Grant, Offer, Party, Title, Transaction, log_entry
+from countermark.standard_terms import LegalText
+from countermark.workflows.legal import keep_text
 from countermark.workflows.office import (
     Intent,
     Office,
@@ -41,16 +43,19 @@ from countermark.workflows.register import ROLE_BITS
 _MAX_BATCH = 1_000_000
 
 
-def offer_terms(office: Office, title: int, terms: Terms) -> Offer:
-    """Put terms on offer under a title, signed by its holder.
+def offer_terms(office: Office, title: int, terms: Terms, legal: LegalText | None = None) -> Offer:
+    """Put terms on offer under a title, signed by its holder; ``legal`` is the text that they name, to be kept.
 
     Raises:
         NotFoundError: no such title.
         InputError: the terms have expired.
+        ConflictError: the terms name another legal text.
     """
     with office.store.transaction() as transaction:
         model = Title.from_json(load(transaction, "title", title))
         holder = party(transaction, model.holder)
+        if legal is not None:
+            keep_text(transaction, terms, legal)
     terms.window(office.clock())
 
     def plan() -> Intent:
@@ -63,7 +68,7 @@ def offer_terms(office: Office, title: int, terms: Terms) -> Offer:
             "nonce": secrets.token_hex(16),
             "offered_at": office.now(),
         }
-        call = (title, terms.digest, terms.revocable, terms.resale, terms.seats)
+        call = (title, terms.digest, terms.conditions())
         raw = office.ledger.prepare_call(office.party_account(holder), "Grants", "offer", call)
         return {"transaction": raw.hex(), "envelope": sign(office.party_key(holder), "offer", body)}
 
@@ -103,10 +108,16 @@ def invite(office: Office, offer: int, licensee: str, *, starts: datetime | None
     """
     with office.store.transaction() as transaction:
         terms = Terms.from_json(load(transaction, "offer", offer)["terms"])
+    return invite_to(office, offer, licensee, *terms.window(starts or office.clock()))
+
+
+def invite_to(office: Office, offer: int, licensee: str, first: datetime, last: datetime) -> dict[str, Any]:
+    """Invite a licensee to accept an offer for a window that is fixed already, as on a resale."""
+    with office.store.transaction() as transaction:
+        terms = Terms.from_json(load(transaction, "offer", offer)["terms"])
         member = party(transaction, licensee)
         if "licensee" not in member.roles:
             raise InputError("{name} is not admitted as a licensee", name=member.name)
-        first, last = terms.window(starts or office.clock())
         nonce = secrets.token_bytes(32)
         invitation: dict[str, Any] = {
             "office": office.id,
@@ -154,9 +165,9 @@ def grant_license(office: Office, acceptance: Envelope) -> Grant:
         accepted_before = transaction.find("grant", f"acceptance:{envelope_digest(acceptance)}")
 
     def plan() -> Intent:
-        nonce = _invited(office, body)
+        nonce = invited_nonce(office, body)
         accepted = acceptance_digest(body)
-        identifier = derive_identifier(bytes.fromhex(nonce), _nonce(body), accepted)
+        identifier = identifier_of(nonce, body)
         salt = secrets.token_bytes(32)
         window = [int(read_time(body[name]).timestamp()) for name in ("starts", "expires")]
         call = (offer.id, member.address, accepted, commit_identifier(identifier, salt), *window)
@@ -180,7 +191,12 @@ def grant_license(office: Office, acceptance: Envelope) -> Grant:
     return Grant.from_json(perform(office, "grant", subject, plan, earlier=earlier))
 
 
-def _invited(office: Office, body: dict[str, Any]) -> str:
+def identifier_of(nonce: str, body: dict[str, Any]) -> int:
+    """Return the mark identifier that the platform's nonce (hex) and an acceptance fix together."""
+    return derive_identifier(bytes.fromhex(nonce), _nonce(body), acceptance_digest(body))
+
+
+def invited_nonce(office: Office, body: dict[str, Any]) -> str:
     """Return the platform's nonce behind the invitation that an acceptance answers."""
     with office.store.transaction() as transaction:
         invitation = load(transaction, "invitation", body.get("platform_commitment"))
@@ -219,7 +235,8 @@ def _forget_acceptance(office: Office, offer: int, member: Party) -> None:
 
 
 @recorder("grant")
-def _record_grant(office: Office, transaction: Transaction, intent: Intent, receipt: Receipt) -> dict[str, Any]:
+def record_grant(office: Office, transaction: Transaction, intent: Intent, receipt: Receipt) -> dict[str, Any]:
+    """Record a grant that came into being: its log entry, its record, and its identifier as issued."""
     event, waiting = receipt.event("Granted"), intent["grant"]
     number = int(event["grantId"])
     entry = log_entry(
@@ -235,13 +252,13 @@ def _record_grant(office: Office, transaction: Transaction, intent: Intent, rece
     )
     index = append(transaction, entry)
     grant = Grant(id=number, transaction=receipt.transaction_hash, log_index=index, **waiting).to_json()
-    transaction.put("grant", str(number), grant, index=_grant_words(grant))
+    transaction.put("grant", str(number), grant, index=grant_words(grant))
     _issue(transaction, [int(waiting["identifier"], 16)], f"grant:{number}", receipt, int(event["issuedTotal"]))
     transaction.delete("invitation", read_unverified(waiting["acceptance"])["platform_commitment"])
     return grant
 
 
-def _grant_words(grant: dict[str, Any]) -> tuple[str, ...]:
+def grant_words(grant: dict[str, Any]) -> tuple[str, ...]:
     """Return what a grant is found by."""
     return (
         f"licensee:{grant['licensee']}",
@@ -251,17 +268,16 @@ def _grant_words(grant: dict[str, Any]) -> tuple[str, ...]:
 
 
 def revoke_grant(office: Office, number: int, reason: str) -> Grant:
-    """End a grant early, as the title holder, where the terms allow it. The reason goes on the ledger as a digest.
+    """Give notice to a grant, as the title holder, where the terms allow it; it ends when their notice has passed.
+
+    The reason goes on the ledger as a digest. The grant's ``revoked_at`` is when it ends.
 
     Raises:
         RightsError: the terms do not allow it.
-        GrantRevoked: it was revoked before.
+        GrantRevoked: it was revoked before, or notice was given.
+        ConflictError: a case is pending for which an earlier notice was stopped.
     """
-    with office.store.transaction() as transaction:
-        grant = Grant.from_json(load(transaction, "grant", number))
-        terms = Terms.from_json(load(transaction, "offer", grant.offer)["terms"])
-        holder = party(transaction, load(transaction, "title", grant.title)["holder"])
-    subject = {"grant": number}
+    grant, holder, terms = _granted(office, number)
 
     def plan() -> Intent:
         if grant.revoked_at is not None:
@@ -273,7 +289,7 @@ def revoke_grant(office: Office, number: int, reason: str) -> Grant:
             "grant": number,
             "reason": reason,
             "salt": secrets.token_hex(32),
-            "revoked_at": office.now(),
+            "given_at": office.now(),
         }
         call = (number, document_digest("revocation/1", body))
         raw = office.ledger.prepare_call(office.party_account(holder), "Grants", "revoke", call)
@@ -283,23 +299,62 @@ def revoke_grant(office: Office, number: int, reason: str) -> Grant:
             "grant": number,
         }
 
-    return Grant.from_json(perform(office, "revoke", subject, plan))
+    return Grant.from_json(perform(office, "revoke", {"grant": number}, plan))
 
 
 @recorder("revoke")
 def _record_revocation(office: Office, transaction: Transaction, intent: Intent, receipt: Receipt) -> dict[str, Any]:
-    grant = load(transaction, "grant", intent["grant"])
-    moment = show_time(from_unix(receipt.timestamp))
+    ends = show_time(from_unix(int(receipt.event("Revoked")["effectiveAt"])))
     entry = log_entry(
         "revocation",
         grant=intent["grant"],
         document=envelope_digest(intent["envelope"]),
         transaction=receipt.transaction_hash,
-        time=moment,
+        effective=ends,
+        time=show_time(from_unix(receipt.timestamp)),
     )
     append(transaction, entry)
-    grant |= {"revoked_at": moment, "revocation": receipt.transaction_hash}
-    transaction.put("grant", str(intent["grant"]), grant, index=_grant_words(grant))
+    return _set_end(transaction, intent["grant"], ends, receipt.transaction_hash)
+
+
+def withdraw_notice(office: Office, number: int) -> Grant:
+    """Withdraw a notice before it takes effect, as the title holder.
+
+    Raises:
+        ConflictError: no notice is running.
+    """
+    _, holder, _ = _granted(office, number)
+
+    def plan() -> Intent:
+        raw = office.ledger.prepare_call(office.party_account(holder), "Grants", "withdrawNotice", (number,))
+        return {"transaction": raw.hex(), "grant": number}
+
+    return Grant.from_json(perform(office, "withdraw-notice", {"grant": number}, plan))
+
+
+@recorder("withdraw-notice")
+def _record_withdrawal(office: Office, transaction: Transaction, intent: Intent, receipt: Receipt) -> dict[str, Any]:
+    entry = log_entry(
+        "notice-withdrawal",
+        grant=intent["grant"],
+        transaction=receipt.transaction_hash,
+        time=show_time(from_unix(receipt.timestamp)),
+    )
+    append(transaction, entry)
+    return _set_end(transaction, intent["grant"], None, None)
+
+
+def _granted(office: Office, number: int) -> tuple[Grant, Party, Terms]:
+    """Return a grant, the present holder of its title, and its terms."""
+    with office.store.transaction() as transaction:
+        grant = Grant.from_json(load(transaction, "grant", number))
+        holder = party(transaction, load(transaction, "title", grant.title)["holder"])
+        return grant, holder, Terms.from_json(load(transaction, "offer", grant.offer)["terms"])
+
+
+def _set_end(transaction: Transaction, number: int, ends: str | None, revocation: str | None) -> dict[str, Any]:
+    grant = load(transaction, "grant", number) | {"revoked_at": ends, "revocation": revocation}
+    transaction.put("grant", str(number), grant, index=grant_words(grant))
     return grant
 
 
@@ -369,7 +424,7 @@ def usable_grant(office: Office, number: int, *, at: datetime) -> tuple[Grant, T
         terms = Terms.from_json(load(transaction, "offer", grant.offer)["terms"])
         title = Title.from_json(load(transaction, "title", grant.title))
         licensee = party(transaction, grant.licensee)
-    if grant.revoked_at is not None:
+    if grant.revoked_at is not None and at >= read_time(grant.revoked_at):
         raise GrantRevoked("grant {grant} was revoked at {time}", grant=number, time=grant.revoked_at)
     if at >= read_time(grant.expires):
         raise GrantExpired("grant {grant} expired at {time}", grant=number, time=grant.expires)

@@ -68,8 +68,48 @@ class Event(Protocol):
         """Its arguments by name."""
 
     @property
+    def block_number(self) -> int:
+        """Height of its block."""
+
+    @property
     def transaction_hash(self) -> str:
         """Hex with ``0x``."""
+
+
+class IndexedEvent(Event, Protocol):
+    """An event as the index keeps it; its arguments are JSON values, large integers as decimal text."""
+
+    @property
+    def contract(self) -> str:
+        """Name of the contract."""
+
+    @property
+    def block_number(self) -> int:
+        """Height of its block."""
+
+    @property
+    def block_time(self) -> int:
+        """Time of its block, unix seconds."""
+
+    @property
+    def subjects(self) -> tuple[str, ...]:
+        """What it concerns, such as ``title:1`` or ``account:0x…``; first what it happened to."""
+
+
+class Index(Protocol):
+    """The ledger's events by what they concern."""
+
+    def follow(self) -> int:
+        """Read what is new on the ledger; return how many events that was."""
+
+    def rebuild(self) -> int:
+        """Forget everything and read the ledger from its first block."""
+
+    def about(self, subject: str) -> Sequence[IndexedEvent]:
+        """Return the events about a subject and about what began under it, oldest first."""
+
+    def named(self, *names: str, from_block: int = 0) -> Sequence[IndexedEvent]:
+        """Return the events of these names, or of any, from a block on, oldest first."""
 
 
 class Anchored(Protocol):
@@ -102,11 +142,26 @@ class Ledger(Protocol):
     ) -> bytes:
         """Try a call and return it as a signed transaction; nothing is sent."""
 
+    def encode_call(self, contract: str, function: str, args: tuple[Any, ...]) -> dict[str, Any]:
+        """Return a call for a wallet to sign: ``{"chain_id", "to", "data"}``."""
+
     def submit(self, raw: bytes) -> Receipt:
         """Send a signed transaction, once however often it is called, and return its receipt."""
 
+    def sender(self, transaction_hash: str) -> str:
+        """Return the address of the account that sent a transaction."""
+
     def prove(self, transaction_hash: str) -> dict[str, Any]:
         """Return the offline proof of a receipt."""
+
+    def record(self, contract: str, function: str, *args: Any) -> dict[str, Any]:
+        """Return a view function's struct, or its several outputs, by name in snake_case."""
+
+    def view(self, contract: str, function: str, *args: Any) -> Any:
+        """Return what a view function answers: as ``record``, an array as a list, a single output as its value."""
+
+    def sign_statement(self, expert: Secret, statement: tuple[int, bytes, bytes, int]) -> bytes:
+        """Return an expert's signature of a statement: case, schema, digest, end."""
 
     def title_of(self, weights_root: bytes) -> int | None:
         """Return the title of these weights, or None."""
@@ -143,6 +198,7 @@ class Office:
     origin: str
     store: Store
     ledger: Ledger
+    index: Index
     keys: Keyring
     tsa: TimestampAuthority
     timestamp_roots: tuple[str, ...]
@@ -151,7 +207,11 @@ class Office:
 
     @property
     def account(self) -> Secret:
-        """The office's own ledger account: governor, registrar, anchorer."""
+        """The office's own ledger account.
+
+        A founder's is governor, registrar, anchorer, treasurer and marking service; that of an office which joined has
+        the roles that it was admitted with.
+        """
         return self.keys.secret("ledger")
 
     @property
@@ -309,7 +369,13 @@ def load(transaction: Transaction, kind: str, key: object) -> dict[str, Any]:
     """
     body = transaction.get(kind, str(key))
     if body is None:
-        raise NotFoundError("there is no {kind} {key}", kind=kind, key=key)
+        shared = kind in ("title", "offer", "grant")  # counted on the ledger, by every office on it
+        raise NotFoundError(
+            "there is no {kind} {key} in this workspace",
+            hint="It may be another office's: see countermark history {kind}:{key}, and act there." if shared else "",
+            kind=kind,
+            key=key,
+        )
     return body
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +25,7 @@ from countermark.registry import (
     name_digest,
     signing_key_digest,
 )
+from countermark.workflows.kinship import refuse_undeclared
 from countermark.workflows.office import (
     Intent,
     Office,
@@ -34,8 +39,19 @@ from countermark.workflows.office import (
     sign,
 )
 
-#: Ledger role bits (contracts/src/Members.sol).
-ROLE_BITS = {"owner": 1 << 2, "licensee": 1 << 3, "regulator": 1 << 5}
+#: Ledger role bits (contracts/src/Members.sol). An operator is registrar, anchorer and marking service; it does not
+#: issue money, which is the treasurer's.
+ROLE_BITS = {
+    "governor": 1 << 0,
+    "owner": 1 << 2,
+    "licensee": 1 << 3,
+    "regulator": 1 << 5,
+    "arbiter": 1 << 6,
+    "expert": 1 << 7,
+    "treasurer": 1 << 8,
+    "marker": 1 << 9,
+    "operator": 1 << 1 | 1 << 4 | 1 << 9,
+}
 
 
 def add_party(
@@ -50,9 +66,12 @@ def add_party(
         public_key: the party's own Ed25519 key if it signs elsewhere; otherwise a key is made and held here.
         address: its ledger account if it has one elsewhere; otherwise an account is made and held here.
 
+    An account that is a member already, for instance by another office, keeps the roles that it has.
+
     Raises:
         InputError: an empty or unknown role.
-        ConflictError: the name is taken.
+        ConflictError: the name is taken, or the account is a member with another signing key.
+        RightsError: the office is no governor.
     """
     chosen = check_name(name)
     if not roles or not set(roles) <= set(ROLES):
@@ -87,10 +106,27 @@ def _plan_party(
         address=address or office.ledger.address_of(account),
         custody="external" if public_key else "held",
     )
-    mask = sum(ROLE_BITS[role] for role in member.roles)
+    mask = role_mask(member.roles) | _roles_of(office, member)
     call = (member.address, name_digest(name, salt), signing_key_digest(member.key), mask, 2**64 - 1)
     raw = office.ledger.prepare_call(office.account, "Members", "admit", call, office.ledger.fee_float())
     return {"transaction": raw.hex(), "party": member.to_json()}
+
+
+def role_mask(roles: Iterable[str]) -> int:
+    """Return the ledger's bits of some roles."""
+    return reduce(or_, (ROLE_BITS[role] for role in roles), 0)
+
+
+def _roles_of(office: Office, member: Party) -> int:
+    """Return the roles that an account has on the ledger; admitting it again must not take them, or change its key."""
+    found = office.ledger.record("Members", "memberOf", member.address)
+    if any(found["signing_key_digest"]) and found["signing_key_digest"] != signing_key_digest(member.key):
+        raise ConflictError(
+            "{address} is a member already, with another signing key",
+            hint="Give that key with --public-key.",
+            address=member.address,
+        )
+    return int(found["roles"])
 
 
 @recorder("admit")
@@ -111,23 +147,63 @@ def _record_party(office: Office, transaction: Transaction, intent: Intent, rece
     return member
 
 
-def register_model(office: Office, directory: Path, owner: str) -> Title:
-    """Digest a model directory, sign its manifest as the owner, mint the title, log it.
+def forget_party(office: Office, name: str) -> Party:
+    """Erase a party's name and its salt, for good; keys, grants and everything on ledger and log stay as they are.
+
+    The digest that stands there for the name says nothing any more. Evidence that has to open it cannot be made again;
+    bundles that were handed out keep it.
 
     Raises:
-        InputError, HostileFile: the directory is not a safe model directory.
-        AlreadyRegistered: the same weights have a title.
+        NotFoundError: no such party.
+        ConflictError: its name was erased before.
     """
-    files = survey(directory)
-    manifest = digest_model(files, progress=office.progress("digest"))
+    with office.store.transaction() as transaction:
+        member = party(transaction, name)
+        if not member.name_salt:
+            raise ConflictError("the name of {party} was erased before", party=member.name)
+        erased = replace(member, name=f"party {member.id}", name_salt="")
+        transaction.put("party", member.id, erased.to_json(), index=(erased.name,))
+    return erased
+
+
+def register_model(
+    office: Office,
+    directory: Path,
+    owner: str,
+    *,
+    parents: Sequence[tuple[int, int]] = (),
+    derivatives: int | None = None,
+) -> Title:
+    """Digest a model directory, sign its manifest as the owner, mint the title, log it.
+
+    Args:
+        office: where.
+        directory: of the model.
+        owner: name or id of the party that gets the title.
+        parents: titles of the models that it is derived from, each with its share of this one's revenue in basis
+            points; the shares of their own ancestors are added by the ledger.
+        derivatives: share that models derived from this one owe it, 0 to 5,000 basis points; None where nobody may
+            derive without approval.
+
+    Raises:
+        InputError, HostileFile: the directory is not a safe model directory, or a parent is named twice.
+        AlreadyRegistered: the same weights have a title.
+        UndeclaredDerivative: most of its tensors are those of a registered model that is not among its ancestors.
+        DerivativeRefused: a parent's terms do not allow it.
+    """
+    if len({title for title, _ in parents}) < len(parents):
+        raise InputError("a parent is named twice")
+    manifest = digest_model(survey(directory), progress=office.progress("digest"))
     with office.store.transaction() as transaction:
         holder = party(transaction, owner)
     if "owner" not in holder.roles:
         raise InputError("{name} is not admitted as an owner", name=holder.name)
     subject = {"weights": show_digest(manifest.content_root), "owner": holder.id}
+    declared = [{"title": title, "bps": bps} for title, bps in parents]
 
     def plan() -> Intent:
         _refuse_second_title(office, manifest.content_root)
+        refuse_undeclared(office, manifest, [title for title, _ in parents])
         key = office.detection_key(show_digest(manifest.content_root), LatticeMark.METHOD, 0)
         registration = sign(
             office.party_key(holder),
@@ -137,10 +213,13 @@ def register_model(office: Office, directory: Path, owner: str) -> Title:
                 "owner": holder.id,
                 "owner_key": holder.signing_key,
                 "manifest": manifest.to_json(),
+                "parents": declared,
+                "derivatives": derivatives,
                 "registered_at": office.now(),
             },
         )
-        call = (holder.address, manifest.digest, manifest.content_root, key.commitment)
+        terms = (list(parents), derivatives or 0, derivatives is not None)
+        call = (holder.address, manifest.digest, manifest.content_root, key.commitment, *terms)
         raw = office.ledger.prepare_call(office.account, "ModelTitles", "register", call)
         return {
             "transaction": raw.hex(),
@@ -155,6 +234,8 @@ def register_model(office: Office, directory: Path, owner: str) -> Title:
                 "epoch": 0,
                 "key_id": key.key_id,
                 "methods": [LatticeMark.METHOD],
+                "parents": declared,
+                "derivatives": derivatives,
             },
         }
 
@@ -166,7 +247,7 @@ def _refuse_second_title(office: Office, weights_root: bytes) -> None:
     if earlier is not None:
         raise AlreadyRegistered(
             "these weights are registered as title {title}",
-            hint="See it with: countermark title show {title}",
+            hint="See it with: countermark history title:{title}",
             title=earlier,
         )
 
@@ -180,6 +261,7 @@ def _record_title(office: Office, transaction: Transaction, intent: Intent, rece
         holder=title["holder"],
         manifest=title["manifest_digest"],
         weights=title["weights_root"],
+        parents=title["parents"],
         registration=envelope_digest(intent["registration"]),
         transaction=receipt.transaction_hash,
         time=office.now(),
