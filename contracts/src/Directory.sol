@@ -34,6 +34,8 @@ contract Directory {
 
     /// @notice Shortest delay that can be set.
     uint64 public constant MIN_DELAY = 1 days;
+    /// @notice Time (seconds) in which a proposal can take effect once its delay is over.
+    uint64 public constant PROPOSAL_LIFE = 30 days;
     /// @notice Largest number of approvals that can be asked for, and that a proposal collects.
     uint256 public constant MAX_THRESHOLD = 32;
 
@@ -57,6 +59,7 @@ contract Directory {
     error UnknownProposal(uint256 proposalId);
     error AlreadyApproved(uint256 proposalId, address account);
     error ProposalFull(uint256 proposalId);
+    error ProposalLapsed(uint256 proposalId);
     error NotActiveYet(uint256 proposalId, uint64 activeFrom);
     error TooFewApprovals(uint256 proposalId, uint256 approvals, uint256 threshold);
 
@@ -112,11 +115,13 @@ contract Directory {
         emit Withdrawn(proposalId, msg.sender);
     }
 
-    /// @notice Put a proposal into force: its delay is over, and enough governors in force approved it. Anyone may.
+    /// @notice Put a proposal into force: its delay is over, PROPOSAL_LIFE after it is not, and enough governors in force
+    ///         approved it. Anyone may.
     /// @param proposalId The proposal.
     function activate(uint256 proposalId) external {
         Proposal storage proposal = _open(proposalId);
         if (block.timestamp < proposal.activeFrom) revert NotActiveYet(proposalId, proposal.activeFrom);
+        if (block.timestamp >= proposal.activeFrom + PROPOSAL_LIFE) revert ProposalLapsed(proposalId);
         uint256 count = 0;
         for (uint256 i = 0; i < proposal.approvals.length; ++i) {
             if (members.hasRole(proposal.approvals[i], GOVERNOR)) ++count;

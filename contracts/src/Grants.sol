@@ -351,6 +351,14 @@ contract Grants is IGrants, IERC2981, ERC721 {
         return (given.offerId, _offers[given.offerId].titleId, given.startsAt, _endsAt(given));
     }
 
+    /// @inheritdoc IGrants
+    /// @param offerId The offer.
+    /// @param startsAt First second (Unix time) of the grant.
+    function hasSeat(uint256 offerId, uint64 startsAt) external view returns (bool) {
+        uint32 seats = _known(offerId).conditions.seats;
+        return seats == 0 || _seatFor(offerId, startsAt) < seats;
+    }
+
     /// @notice Who may use the model now (as ERC-4907 names it): the holder of a grant in force.
     /// @param tokenId The grant.
     /// @return The holder, or zero.
@@ -463,12 +471,17 @@ contract Grants is IGrants, IERC2981, ERC721 {
 
     // Returns a seat that nobody holds at `startsAt` or later; a new one is taken at once.
     function _freeSeat(uint256 offerId, uint32 seats, uint64 startsAt) private returns (uint32 seat) {
+        seat = _seatFor(offerId, startsAt);
+        if (seat == seats) revert NoFreeSeat(offerId);
+        if (seat == _lastOn[offerId].length) _lastOn[offerId].push(0);
+    }
+
+    // The first seat that nobody holds at `startsAt` or later; the number of seats in use if there is none.
+    function _seatFor(uint256 offerId, uint64 startsAt) private view returns (uint32 seat) {
         uint256 used = _lastOn[offerId].length;
         for (seat = 0; seat < used; ++seat) {
             if (_freeFrom(_grants[_lastAt(offerId, seat)]) <= startsAt) return seat;
         }
-        if (used == seats) revert NoFreeSeat(offerId);
-        _lastOn[offerId].push(0);
     }
 
     // The last grant on a seat that was ever in force or may still be; 0 for none. One that was ended before it began

@@ -154,6 +154,7 @@ contract Market is ISales, ISlashable, ReentrancyGuardTransient {
     error PriceChanged(uint256 price, uint256 maxPrice);
     error FeeChanged(uint16 feeBps, uint16 maxFeeBps);
     error NotOnMarket(uint256 offerId);
+    error NoFreeSeat(uint256 offerId);
     error ResaleNotAllowed(uint256 grantId);
     error TooEarly(uint256 time);
     error CasePending(bytes32 subject);
@@ -254,6 +255,8 @@ contract Market is ISales, ISlashable, ReentrancyGuardTransient {
         if (feeBps > maxFeeBps) revert FeeChanged(feeBps, maxFeeBps);
         if (acceptanceDigest == 0) revert EmptyDigest();
         _requireWindow(conditions, startsAt);
+        // Two who pay for the last seat before either is delivered: the second gets its money back.
+        if (!_grants().hasSeat(offerId, startsAt)) revert NoFreeSeat(offerId);
         _requireClear(titleId);
         address seller = _titles().ownerOf(titleId);
         _requireParty(seller, LICENSOR);

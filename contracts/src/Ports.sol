@@ -72,6 +72,9 @@ interface IGrants {
         view
         returns (uint256 offerId, uint256 titleId, uint64 startsAt, uint64 endsAt);
 
+    /// @dev Whether a grant that starts then would find a seat, as things stand.
+    function hasSeat(uint256 offerId, uint64 startsAt) external view returns (bool);
+
     /// @dev Caller: Market. The window follows from the conditions.
     function issue(
         uint256 offerId,

@@ -80,6 +80,15 @@ def test_a_change_takes_effect_after_its_delay(world):
     world.refused(NotFoundError, "UnknownProposal", "office", "Directory.activate", number)
 
 
+def test_a_proposal_lapses_a_month_after_its_delay(world):
+    number = world.do("office", "Directory.propose", word("market.fee"), 300).event("Proposed")["proposalId"]
+    world.clock.turn(DAY + 30 * DAY)
+    world.refused(ConflictError, "ProposalLapsed", "office", "Directory.activate", number)
+    again = world.do("office", "Directory.propose", word("market.fee"), 300).event("Proposed")["proposalId"]
+    world.clock.turn(DAY + 30 * DAY - 1)
+    world.do("office", "Directory.activate", again)
+
+
 def test_governors_alone_propose_and_approve(three):
     number = propose(three)
     for call in (("Directory.propose", word("market.fee"), 5), ("Directory.approve", number)):

@@ -384,6 +384,8 @@ def test_seats_can_run_out_between_payment_and_delivery(bare, title):
     bare.deliver(first)
     bare.refused(TermsViolated, "NoFreeSeat", "office", "Market.deliver", second, word("m"))
     bare.do("office", "Market.refund", second)
+    bare.refused(TermsViolated, "NoFreeSeat", "second", *license_args(bare, offer))
+    bare.do("second", *license_args(bare, offer, starts=30 * DAY))
 
 
 # Resale

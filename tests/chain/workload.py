@@ -243,6 +243,7 @@ def revenue(day: Day) -> None:
 def title_sales(day: Day) -> None:
     spare = day.made["spare"]
     for price in (500, 700):
+        day.do("second", "ModelTitles.acceptMarket", spare)
         receipt = day.do("second", "Market.offerTitle", spare, price, word("deed 2"), day.now() + DAY)
         sale = receipt.event("TitleOffered")["saleId"]
         if price == 500:

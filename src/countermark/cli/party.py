@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from countermark.registry import Party
 
 _ROLES = ("owner", "licensee", "regulator", "arbiter", "expert", "treasurer", "marker", "governor", "operator")
-_ROLE_HELP = "May be repeated: owner, licensee, regulator, arbiter, expert, treasurer, marker, governor, or operator for an office."
+_ROLE_HELP = "owner, licensee, regulator, arbiter, expert, treasurer, marker, governor, operator; repeatable."
 _KEY_LIMIT = 2**16
 
 

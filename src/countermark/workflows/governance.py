@@ -20,6 +20,9 @@ from countermark.workflows.register import ROLE_BITS
 _THRESHOLD = "governance.threshold"
 OPEN, WITHDRAWN, ACTIVE = "open", "withdrawn", "active"
 
+#: Directory.PROPOSAL_LIFE.
+_PROPOSAL_LIFE_S = 30 * 86_400
+
 
 def deployment_document(office: Office) -> dict[str, Any]:
     """Return what another office joins this one's ledger with: chain id, hash of the first block, contract addresses.
@@ -62,7 +65,8 @@ def parameters(office: Office) -> list[dict[str, Any]]:
 def proposals(office: Office) -> list[dict[str, Any]]:
     """Return every proposal, oldest first: what, who made and approved it, its state, when it can take effect.
 
-    ``ready`` says whether it is open and its delay is over; the approvals in force are counted when it is activated.
+    ``ready`` says whether it is open, its delay is over and it has not lapsed; the approvals in force are counted when
+    it is activated.
     """
     found: dict[int, dict[str, Any]] = {}
     for event in _events(office, "Proposed", "Approved", "Withdrawn", "Activated"):
@@ -174,7 +178,7 @@ def _begin(office: Office, number: int, args: Any) -> dict[str, Any]:
         "approvals": [],
         "state": OPEN,
         "active_from": show_time(from_unix(begins)),
-        "ready": office.clock().timestamp() >= begins,
+        "ready": begins <= office.clock().timestamp() < begins + _PROPOSAL_LIFE_S,
     }
 
 

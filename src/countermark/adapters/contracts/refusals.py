@@ -106,6 +106,11 @@ _DIRECTORY = {
     "AlreadyApproved": Meaning(ConflictError, "{account} approved proposal {proposal} before"),
     "ProposalFull": Meaning(ConflictError, "proposal {proposal} has all the approvals that it can collect"),
     "NotActiveYet": Meaning(ConflictError, "proposal {proposal} cannot take effect before {active_from}"),
+    "ProposalLapsed": Meaning(
+        ConflictError,
+        "proposal {proposal} has lapsed: 30 days after its delay it can no longer take effect",
+        "Propose it again.",
+    ),
     "TooFewApprovals": Meaning(RightsError, "proposal {proposal} has {approvals} approvals in force of {threshold}"),
 }
 
