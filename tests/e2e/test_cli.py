@@ -125,6 +125,7 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Desk:
     ask("register", "model", "--owner", "Lin")
     ask("title", "list")
     ask("title", "show", "1")
+    ask("title", "accept-market", "1")
     ask("license", "templates", "hosted-monthly", "--set", "price=100.00", "--set", "months=1", "--out", "standard")
     ask("license", "text", "standard/legal.json", "--terms", "standard/terms.yaml")
     ask("license", "offer", "1", "--terms", "terms.yaml", "--legal-text", "licence.txt")
