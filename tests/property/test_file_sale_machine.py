@@ -261,5 +261,5 @@ def test_many_file_sales_do_what_the_model_says(capsys: pytest.CaptureFixture[st
         run(20, 150, (Phase.generate,))
     with capsys.disabled():
         print("\ndone of tried: " + ", ".join(f"{name} {DONE[name]}/{count}" for name, count in STEPS.most_common()))
-    assert all(DONE[what] > 20 for what in STEPS if what != "complain about a right block")
+    assert all(DONE[what] >= 5 for what in STEPS if what != "complain about a right block")
     assert DONE["complain about a right block"] == 0
