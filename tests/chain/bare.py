@@ -1,7 +1,7 @@
 """The contracts on a bare machine: messages from any sender, without keys, blocks or files, hundreds a second.
 
 The state after deployment and founding is kept; every ``Bare`` starts from it. A sender is a name: a party's, whose
-address follows from it, or a contract's, so that a test can speak for the Disputes. Load it with ``runpy.run_path``.
+address follows from it, or a contract's, so that a test can speak for the Disputes.
 """
 
 from __future__ import annotations

@@ -1,14 +1,12 @@
 """All contracts on the bare machine, the real Disputes among them, with parties who have money and something at stake.
 
-There are a title, a model derived from it, and a grant with a bond. Load it with ``runpy.run_path``.
+There are a title, a model derived from it, and a grant with a bond.
 """
 
 from __future__ import annotations
 
 import itertools
-import runpy
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from countermark.adapters.contracts import read_event, read_outputs
@@ -18,8 +16,8 @@ from countermark.adapters.transactions import account_of
 from countermark.core.keys import Secret
 from countermark.core.statements import CaseKind, CaseState, Statement
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, DAY, FOREVER = BARE["word"], BARE["DAY"], BARE["FOREVER"]
+from .bare import DAY, FOREVER, Bare, _context, _founded, word
+from .bare import fresh as fresh_machine
 
 RESPONSE, APPEAL = 7 * DAY, 14 * DAY
 BOND, LICENSE_BOND, PRICE, MONEY = 10_000, 5_000, 100_000, 1_000_000
@@ -46,7 +44,7 @@ def secret(name: str) -> Secret:
     return Secret(name.encode().ljust(32, b"."))
 
 
-class Court(BARE["Bare"]):  # type: ignore[misc]
+class Court(Bare):  # type: ignore[misc]
     """The machine with cases: parties have keys, so that experts can sign."""
 
     def __init__(self, state: Any, addresses: dict[str, bytes]) -> None:
@@ -156,7 +154,7 @@ def furnish(court: Court) -> None:
 
 @cache
 def _furnished() -> Court:
-    start = BARE["fresh"]()
+    start = fresh_machine()
     court = Court(start.state, start.addresses)
     furnish(court)
     return court
@@ -170,8 +168,8 @@ def fresh() -> Court:
 def copy(court: Court) -> Court:
     """Another machine in the same state."""
     court.state.persist()
-    state, db = court.state, BARE["_founded"]()[1]
-    context = type(state.execution_context)(**BARE["_context"](state))
+    state, db = court.state, _founded()[1]
+    context = type(state.execution_context)(**_context(state))
     other, now = Court(type(state)(db, context, state.state_root), dict(court.addresses)), court.now
     other.names, other.now = dict(court.names), now
     other.serial = itertools.count(next(court.serial))

@@ -1,22 +1,18 @@
-"""A desk for file sales on the bare machine: sealed copies, right and wrong, and the steps of a sale.
-
-Load it with ``runpy.run_path``.
-"""
+"""A desk for file sales on the bare machine: sealed copies, right and wrong, and the steps of a sale."""
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import dataclass
 from hashlib import sha256
-from pathlib import Path
 
 from countermark.adapters.records import Role
 from countermark.core import exchange
 from countermark.core.exchange import BLOCK_BYTES, Tree
 from countermark.core.keys import Secret
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, DAY, FEE_BPS, FOREVER = BARE["word"], BARE["DAY"], BARE["FEE_BPS"], BARE["FOREVER"]
+from .bare import DAY, FEE_BPS, FOREVER, fresh, word
+
+word, DAY, FEE_BPS, FOREVER = word, DAY, FEE_BPS, FOREVER
 PRICE, BOND, SELLER_BOND, MONEY = 10_000, 15_000, 7_000, 10**6
 DELIVERED, PAID, REVEALED, SETTLED, REFUNDED, ABORTED = range(1, 7)
 PAY_WINDOW, REVEAL_WINDOW, COMPLAINT_WINDOW, BOND_GRACE = 7 * DAY, DAY, 3 * DAY, 30 * DAY
@@ -73,7 +69,7 @@ RIGHT, WRONG = copy(), copy(wrong=(9,))
 
 def open_desk():
     """A machine with a marking service, and money for everyone."""
-    machine = BARE["fresh"]()
+    machine = fresh()
     machine.do("office", "Members.admit", machine.address("marker"), word("m"), word("key"), Role.MARKER, FOREVER)
     for who in ("owner", "licensee", "second", "marker"):
         machine.pay_in(who, MONEY)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import runpy
 from pathlib import Path
 
 import pytest
@@ -22,14 +21,15 @@ from countermark.errors import (
     ShortPayment,
 )
 
-HOUSE = runpy.run_path(str(Path(__file__).with_name("courthouse.py")))
-word, subject, DAY, PRICE = HOUSE["word"], HOUSE["subject"], HOUSE["DAY"], HOUSE["PRICE"]
-TITLE, SALE, GRANT_CASE, APPEAL = HOUSE["TITLE"], HOUSE["SALE"], HOUSE["GRANT_CASE"], HOUSE["APPEAL"]
+from .courthouse import APPEAL, DAY, GRANT_CASE, PRICE, SALE, TITLE, fresh, subject, word
+
+word, subject, DAY, PRICE = word, subject, DAY, PRICE
+TITLE, SALE, GRANT_CASE, APPEAL = TITLE, SALE, GRANT_CASE, APPEAL
 
 
 @pytest.fixture
 def court():
-    return HOUSE["fresh"]()
+    return fresh()
 
 
 def test_a_case_is_opened_by_members_whom_it_concerns(court):

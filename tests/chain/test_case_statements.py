@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from countermark.adapters.records import Role
@@ -20,14 +17,14 @@ from countermark.errors import (
     SignatureInvalid,
 )
 
-HOUSE = runpy.run_path(str(Path(__file__).with_name("courthouse.py")))
-word = HOUSE["word"]
+from .courthouse import fresh, word
+
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
 @pytest.fixture
 def court():
-    return HOUSE["fresh"]()
+    return fresh()
 
 
 def test_a_statement_is_handed_in_by_anybody_and_counts_until_it_expires(court):

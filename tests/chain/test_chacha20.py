@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-import runpy
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 from Crypto.Cipher import ChaCha20
@@ -18,8 +16,9 @@ from countermark.core import exchange
 from countermark.core.exchange import BLOCK_BYTES, SEGMENT_BLOCKS
 from countermark.core.keys import Secret
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, MACHINE = BARE["word"], BARE["fresh"]()
+from .bare import fresh, word
+
+word, MACHINE = word, fresh()
 # RFC 8439, appendix A.1, test vectors 1 to 4: key, block counter, keystream. Their nonce is zero, as in segment 0.
 KEYSTREAMS = [
     (

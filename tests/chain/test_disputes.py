@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import runpy
-from pathlib import Path
 
 import pytest
 
@@ -20,17 +18,32 @@ from countermark.errors import (
     TitleInDispute,
 )
 
-HOUSE = runpy.run_path(str(Path(__file__).with_name("courthouse.py")))
-word, subject, DAY = HOUSE["word"], HOUSE["subject"], HOUSE["DAY"]
-BOND, LICENSE_BOND, PRICE = HOUSE["BOND"], HOUSE["LICENSE_BOND"], HOUSE["PRICE"]
-TITLE, DERIVED, GRANT, SALE = HOUSE["TITLE"], HOUSE["DERIVED"], HOUSE["GRANT"], HOUSE["SALE"]
-TITLE_CASE, GRANT_CASE = HOUSE["TITLE_CASE"], HOUSE["GRANT_CASE"]
+from .courthouse import (
+    BOND,
+    DAY,
+    DERIVED,
+    GRANT,
+    GRANT_CASE,
+    LICENSE_BOND,
+    PRICE,
+    SALE,
+    TITLE,
+    TITLE_CASE,
+    fresh,
+    subject,
+    word,
+)
+
+word, subject, DAY = word, subject, DAY
+BOND, LICENSE_BOND, PRICE = BOND, LICENSE_BOND, PRICE
+TITLE, DERIVED, GRANT, SALE = TITLE, DERIVED, GRANT, SALE
+TITLE_CASE, GRANT_CASE = TITLE_CASE, GRANT_CASE
 RESPONSE, APPEAL, RULING = 7 * DAY, 14 * DAY, 60 * DAY
 
 
 @pytest.fixture
 def court():
-    machine = HOUSE["fresh"]()
+    machine = fresh()
     yield machine
     machine.other_pots += sum(map(machine.pot_of, range(1, 1 + machine.read("Disputes.casesOpened"))))
     machine.check_books()

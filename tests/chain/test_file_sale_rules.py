@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -23,37 +21,41 @@ from countermark.errors import (
     TitleInDispute,
 )
 
-DESK = runpy.run_path(str(Path(__file__).with_name("file_desk.py")))
-word = DESK["word"]
-DAY = DESK["DAY"]
-FEE_BPS = DESK["FEE_BPS"]
-PRICE = DESK["PRICE"]
-BOND = DESK["BOND"]
-SELLER_BOND = DESK["SELLER_BOND"]
-MONEY = DESK["MONEY"]
-SETTLED = DESK["SETTLED"]
-REFUNDED = DESK["REFUNDED"]
-REVEAL_WINDOW = DESK["REVEAL_WINDOW"]
-COMPLAINT_WINDOW = DESK["COMPLAINT_WINDOW"]
-BOND_GRACE = DESK["BOND_GRACE"]
-RIGHT = DESK["RIGHT"]
-WRONG = DESK["WRONG"]
-copy = DESK["copy"]
-offer = DESK["offer"]
-deliver = DESK["deliver"]
-revealed = DESK["revealed"]
-state = DESK["state"]
-moved = DESK["moved"]
-file_sale = DESK["file_sale"]
-give_grant = DESK["give_grant"]
+from .file_desk import (
+    BOND,
+    BOND_GRACE,
+    COMPLAINT_WINDOW,
+    DAY,
+    FEE_BPS,
+    MONEY,
+    PRICE,
+    REFUNDED,
+    REVEAL_WINDOW,
+    RIGHT,
+    SELLER_BOND,
+    SETTLED,
+    WRONG,
+    close_desk,
+    copy,
+    deliver,
+    file_sale,
+    give_grant,
+    moved,
+    offer,
+    open_desk,
+    revealed,
+    state,
+    word,
+)
+
 MAX_AMOUNT = 2**53 - 1
 
 
 @pytest.fixture
 def bare():
-    machine = DESK["open_desk"]()
+    machine = open_desk()
     yield machine
-    DESK["close_desk"](machine)
+    close_desk(machine)
 
 
 @pytest.fixture
@@ -63,7 +65,7 @@ def title(bare):
 
 @pytest.fixture
 def grant(bare, title):
-    return DESK["give_grant"](bare, title)
+    return give_grant(bare, title)
 
 
 @pytest.fixture

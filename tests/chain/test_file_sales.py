@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import runpy
 from hashlib import sha256
-from pathlib import Path
 
 import pytest
 
@@ -18,39 +16,42 @@ from countermark.errors import (
     ProofInvalid,
 )
 
-DESK = runpy.run_path(str(Path(__file__).with_name("file_desk.py")))
-word = DESK["word"]
-DAY = DESK["DAY"]
-FEE_BPS = DESK["FEE_BPS"]
-PRICE = DESK["PRICE"]
-BOND = DESK["BOND"]
-SELLER_BOND = DESK["SELLER_BOND"]
-MONEY = DESK["MONEY"]
-REVEALED = DESK["REVEALED"]
-SETTLED = DESK["SETTLED"]
-REFUNDED = DESK["REFUNDED"]
-ABORTED = DESK["ABORTED"]
-PAY_WINDOW = DESK["PAY_WINDOW"]
-REVEAL_WINDOW = DESK["REVEAL_WINDOW"]
-COMPLAINT_WINDOW = DESK["COMPLAINT_WINDOW"]
-SALE = DESK["SALE"]
-RIGHT = DESK["RIGHT"]
-WRONG = DESK["WRONG"]
-copy = DESK["copy"]
-offer = DESK["offer"]
-deliver = DESK["deliver"]
-paid = DESK["paid"]
-revealed = DESK["revealed"]
-state = DESK["state"]
-moved = DESK["moved"]
-give_grant = DESK["give_grant"]
+from .file_desk import (
+    ABORTED,
+    BOND,
+    COMPLAINT_WINDOW,
+    DAY,
+    FEE_BPS,
+    MONEY,
+    PAY_WINDOW,
+    PRICE,
+    REFUNDED,
+    REVEAL_WINDOW,
+    REVEALED,
+    RIGHT,
+    SALE,
+    SELLER_BOND,
+    SETTLED,
+    WRONG,
+    close_desk,
+    copy,
+    deliver,
+    give_grant,
+    moved,
+    offer,
+    open_desk,
+    paid,
+    revealed,
+    state,
+    word,
+)
 
 
 @pytest.fixture
 def bare():
-    machine = DESK["open_desk"]()
+    machine = open_desk()
     yield machine
-    DESK["close_desk"](machine)
+    close_desk(machine)
 
 
 @pytest.fixture
@@ -60,7 +61,7 @@ def title(bare):
 
 @pytest.fixture
 def grant(bare, title):
-    return DESK["give_grant"](bare, title)
+    return give_grant(bare, title)
 
 
 @pytest.fixture

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from countermark.errors import (
@@ -26,8 +23,9 @@ from countermark.errors import (
     TitleInDispute,
 )
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, DAY, FEE_BPS, MAX_AMOUNT = BARE["word"], BARE["DAY"], BARE["FEE_BPS"], 2**53 - 1
+from .bare import DAY, FEE_BPS, fresh, word
+
+word, DAY, FEE_BPS, MAX_AMOUNT = word, DAY, FEE_BPS, 2**53 - 1
 MUCH = 2**53
 TITLE, LICENSE, RESALE = 1, 2, 3
 OFFERED, PAID, SETTLED, REFUNDED, WITHDRAWN = 1, 2, 3, 4, 5
@@ -36,7 +34,7 @@ KIND, STATE = 0, 1
 
 @pytest.fixture
 def bare():
-    machine = BARE["fresh"]()
+    machine = fresh()
     for who in ("owner", "heir", "licensee", "second"):
         machine.pay_in(who, 10**9)
     yield machine

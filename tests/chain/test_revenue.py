@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from countermark.errors import (
@@ -20,8 +17,9 @@ from countermark.errors import (
     TitleInDispute,
 )
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, DAY, MAX_AMOUNT = BARE["word"], BARE["DAY"], 2**53 - 1
+from .bare import DAY, fresh, word
+
+word, DAY, MAX_AMOUNT = word, DAY, 2**53 - 1
 REPORT = word("report")
 REASONS = {"payout": 0, "fee": 1, "revenue": 2, "royalty": 3, "split": 4, "forfeit": 5}
 POT = word("pot")
@@ -29,7 +27,7 @@ POT = word("pot")
 
 @pytest.fixture
 def bare():
-    machine = BARE["fresh"]()
+    machine = fresh()
     machine.pay_in("licensee", 10**9)
     yield machine
     machine.check_books()

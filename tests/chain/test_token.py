@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import runpy
-from pathlib import Path
-
 import pytest
 
 from countermark.errors import ConflictError, InputError, LedgerError, OnHold, RightsError, ShortPayment
 
-BARE = runpy.run_path(str(Path(__file__).with_name("bare.py")))
-word, name_word, DAY = BARE["word"], BARE["name_word"], BARE["DAY"]
+from .bare import DAY, fresh, name_word, word
+
+word, name_word, DAY = word, name_word, DAY
 MAX_AMOUNT = 2**53 - 1
 
 
 @pytest.fixture
 def bare():
-    machine = BARE["fresh"]()
+    machine = fresh()
     yield machine
     machine.check_books()
 

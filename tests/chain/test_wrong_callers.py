@@ -9,11 +9,9 @@ account is held, suspended and expired. A function that the table lacks fails th
 from __future__ import annotations
 
 import hashlib
-import runpy
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -26,10 +24,10 @@ from countermark.core.rlp import keccak256
 from countermark.core.statements import CaseKind, Remedy
 from countermark.errors import CountermarkError
 
-HOUSE = runpy.run_path(str(Path(__file__).with_name("courthouse.py")))
-BARE = HOUSE["BARE"]
-word, subject, DAY, PRICE, Court = HOUSE["word"], HOUSE["subject"], HOUSE["DAY"], HOUSE["PRICE"], HOUSE["Court"]
-TITLE, GRANT = HOUSE["TITLE"], 3  # the grant came to the licensee by a resale
+from .courthouse import BARE, DAY, PRICE, TITLE, Court, copy, fresh, subject, word
+
+word, subject, DAY, PRICE, Court = word, subject, DAY, PRICE, Court
+TITLE, GRANT = TITLE, 3  # the grant came to the licensee by a resale
 TITLE_SUBJECT = subject(2, TITLE)
 ALL = Role((1 << len(Role)) - 1)
 NONE = Role(0)
@@ -372,7 +370,7 @@ def _statement_id(court: Any) -> bytes:
 @cache
 def _gathered() -> Any:
     """Return the machine with the crowd: all have money, and a title and a grant went through the former holder."""
-    court = HOUSE["fresh"]()
+    court = fresh()
     for name, roles in {**MEMBERS, "suspended": ALL, "expired": ALL}.items():
         court.admit(name, roles)
         court.pay_in(name, 5 * PRICE)
@@ -390,7 +388,7 @@ def _gathered() -> Any:
 
 @pytest.fixture
 def court():
-    return HOUSE["copy"](_gathered())
+    return copy(_gathered())
 
 
 def call(court: Any, who: str, row: Row, args: list[Any]) -> None:
@@ -414,7 +412,7 @@ def refused(court: Any, who: str, row: Row, args: list[Any]) -> None:
 
 
 def succeeds(court: Any, who: str, row: Row, args: list[Any]) -> None:
-    call(HOUSE["copy"](court), who, row, args)
+    call(copy(court), who, row, args)
 
 
 def lapse(court: Any, who: str) -> list[Prepare]:

@@ -1,7 +1,7 @@
 """What the contracts of the market promise, as a slow and obvious Python model: the machine's yardstick.
 
 Every act returns the set of reasons for which it has to be refused, by the names of the contracts' errors; the act took
-place if the set is empty. Nothing here knows how the contracts do it. Load it with ``runpy.run_path``.
+place if the set is empty. Nothing here knows how the contracts do it.
 """
 
 from __future__ import annotations

@@ -6,10 +6,8 @@ credits and pots. What the model does not allow is refused and moves nothing.
 
 from __future__ import annotations
 
-import runpy
 from collections import Counter
 from dataclasses import dataclass
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -19,12 +17,32 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 
 from countermark.errors import CountermarkError
 
-DESK = runpy.run_path(str(Path(__file__).parents[1] / "chain" / "file_desk.py"))
-DAY, FEE_BPS, PRICE, BOND, SELLER_BOND = (DESK[name] for name in ("DAY", "FEE_BPS", "PRICE", "BOND", "SELLER_BOND"))
+from ..chain.file_desk import (
+    BOND,
+    BOND_GRACE,
+    COMPLAINT_WINDOW,
+    DAY,
+    FEE_BPS,
+    MONEY,
+    PAY_WINDOW,
+    PRICE,
+    REVEAL_WINDOW,
+    SELLER_BOND,
+    close_desk,
+    copy,
+    file_sale,
+    give_grant,
+    moved,
+    offer,
+    open_desk,
+    state,
+    word,
+)
+
 WINDOWS = {
-    "delivered": DESK["PAY_WINDOW"],
-    "paid": DESK["REVEAL_WINDOW"],
-    "revealed": DESK["COMPLAINT_WINDOW"],
+    "delivered": PAY_WINDOW,
+    "paid": REVEAL_WINDOW,
+    "revealed": COMPLAINT_WINDOW,
 }
 STATES = ("none", "delivered", "paid", "revealed", "settled", "refunded", "aborted")
 PARTIES = ("owner", "licensee", "second", "marker", "stranger")
@@ -69,11 +87,11 @@ class Listing:
 class FileSaleMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
-        self.bare = DESK["open_desk"]()
+        self.bare = open_desk()
         self.start = self.bare.now
         title = self.bare.title()
         self.title = title
-        self.grants = {who: DESK["give_grant"](self.bare, title, who, who) for who in ("licensee", "second")}
+        self.grants = {who: give_grant(self.bare, title, who, who) for who in ("licensee", "second")}
         self.listings: list[Listing] = []
         self.sales: list[Sale] = []
         self.money = Counter[str]()
@@ -90,14 +108,14 @@ class FileSaleMachine(RuleBasedStateMachine):
         if len(self.listings) < MOST_LISTINGS:
             self.listings.append(Listing(self.bare.now + LISTING_DAYS * DAY))
             self.money["owner"] -= SELLER_BOND
-            DESK["offer"](self.bare, self.title)
+            offer(self.bare, self.title)
 
     def deliver(self, draw: Random) -> None:
         if not self.listings or len(self.sales) == MOST_SALES:
             return
         number, buyer = draw.randrange(len(self.listings)), draw.choice(("licensee", "second"))
         listing, wrong = self.listings[number], draw.choice((None, 0, 9))
-        sealed = DESK["copy"](BLOCKS, f"key {len(self.sales)}", () if wrong is None else (wrong,))
+        sealed = copy(BLOCKS, f"key {len(self.sales)}", () if wrong is None else (wrong,))
         allowed = not listing.withdrawn and self.bare.now < listing.expires and self.in_force()
         call = ("marker", "FileSales.deliver", number + 1, self.grants[buyer], *sealed.delivery(), BOND)
         if self.attempt("deliver", allowed, *call):
@@ -112,7 +130,7 @@ class FileSaleMachine(RuleBasedStateMachine):
     def hold(self, draw: Random) -> None:
         if self.sales:
             number = draw.randrange(len(self.sales))
-            args = (DESK["file_sale"](number + 1), self.bare.now + 60, DESK["word"]("case"), DESK["word"]("reason"))
+            args = (file_sale(number + 1), self.bare.now + 60, word("case"), word("reason"))
             self.bare.do("regulator", "Members.hold", *args)
             self.sales[number].held = True
 
@@ -120,7 +138,7 @@ class FileSaleMachine(RuleBasedStateMachine):
         if self.sales:
             number = draw.randrange(len(self.sales))
             self.sales[number].pending = not self.sales[number].pending
-            self.bare.set_pending(DESK["file_sale"](number + 1), self.sales[number].pending)
+            self.bare.set_pending(file_sale(number + 1), self.sales[number].pending)
 
     def withdraw(self, draw: Random) -> None:
         if not self.listings:
@@ -168,7 +186,7 @@ class FileSaleMachine(RuleBasedStateMachine):
         name, args = self.call(sale, what)
         if self.attempt(what, self.allowed(sale, what, who), who, f"FileSales.{name}", number + 1, *args):
             self.follow(sale, name)
-        assert STATES[DESK["state"](self.bare, number + 1)] == sale.state
+        assert STATES[state(self.bare, number + 1)] == sale.state
 
     def call(self, sale: Sale, what: str) -> tuple[str, tuple[object, ...]]:
         if what.startswith("complain"):
@@ -208,7 +226,7 @@ class FileSaleMachine(RuleBasedStateMachine):
 
     def close(self, sale: Sale, state: str, **credited: int) -> None:
         sale.state, sale.since = state, self.bare.now
-        self.listings[sale.listing].free_from = self.bare.now + DESK["BOND_GRACE"]
+        self.listings[sale.listing].free_from = self.bare.now + BOND_GRACE
         self.money.update(credited)
 
     def in_force(self) -> bool:
@@ -228,8 +246,8 @@ class FileSaleMachine(RuleBasedStateMachine):
 
     @invariant()
     def everyone_has_what_the_model_says(self) -> None:
-        found = dict(zip(PARTIES, DESK["moved"](self.bare, *PARTIES), strict=True))
-        found["stranger"] += DESK["MONEY"]  # began with nothing
+        found = dict(zip(PARTIES, moved(self.bare, *PARTIES), strict=True))
+        found["stranger"] += MONEY  # began with nothing
         assert found == {who: self.money[who] for who in PARTIES}
         assert self.bare.credit("platform") == self.money["platform"]
         credits, pots = self.bare.read("Revenue.totalCredits"), self.bare.read("Revenue.totalPots")
@@ -237,8 +255,8 @@ class FileSaleMachine(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         for number, sale in enumerate(self.sales, 1):
-            assert STATES[DESK["state"](self.bare, number)] == sale.state
-        DESK["close_desk"](self.bare)
+            assert STATES[state(self.bare, number)] == sale.state
+        close_desk(self.bare)
 
 
 def run(examples: int, steps: int, phases: tuple[Phase, ...]) -> None:

@@ -6,7 +6,6 @@ moved but what it moved; the laws of the ledger are checked besides. Wrong calle
 
 from __future__ import annotations
 
-import runpy
 from collections import Counter
 from collections.abc import Callable, Mapping
 from functools import cache
@@ -22,11 +21,12 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_stat
 from countermark.core.rlp import keccak256
 from countermark.errors import CountermarkError
 
+from ..chain.bare import CAST, CONDITIONS, DAY, FEE_BPS, FOREVER, fresh, word
+from .market_model import ROLES, Model
+
 HERE = Path(__file__)
-BARE = runpy.run_path(str(HERE.parents[1] / "chain" / "bare.py"))
-MODEL = runpy.run_path(str(HERE.with_name("market_model.py")))
-word, CONDITIONS, DAY, MAX_AMOUNT = BARE["word"], BARE["CONDITIONS"], BARE["DAY"], 2**53 - 1
-EVERYBODY = tuple(MODEL["ROLES"])
+word, CONDITIONS, DAY, MAX_AMOUNT = word, CONDITIONS, DAY, 2**53 - 1
+EVERYBODY = tuple(ROLES)
 HOLDERS, BUYERS = ("maker", "owner", "heir"), ("licensee", "second", "heir")
 ALL = 2**256 - 1
 STEP = 2**64 + 13
@@ -95,8 +95,8 @@ class MarketMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self.bare = BARE["fresh"]()
-        self.model = MODEL["Model"](self.bare.now, BARE["FEE_BPS"])
+        self.bare = fresh()
+        self.model = Model(self.bare.now, FEE_BPS)
         self.random = Random(0)
         self.count = 0
         self.last_pots: dict[int, int] = {}
@@ -389,7 +389,7 @@ class MarketMachine(RuleBasedStateMachine):
         if self.model.suspended:
             who = self.random.choice(sorted(self.model.suspended))
             self.model.suspended.remove(who)
-            args = (self.address(who), word(who), word("key"), int(BARE["CAST"][who]), BARE["FOREVER"])
+            args = (self.address(who), word(who), word("key"), int(CAST[who]), FOREVER)
             self.act(set(), "office", "Members.admit", *args)
         elif self.chance(0.3):
             who = self.random.choice([*HOLDERS, *BUYERS])
