@@ -24,7 +24,9 @@ from countermark.core.rlp import keccak256
 from countermark.core.statements import CaseKind, Remedy
 from countermark.errors import CountermarkError
 
-from .courthouse import BARE, DAY, PRICE, TITLE, Court, copy, fresh, subject, word
+from .bare import CONDITIONS as CONDITIONS_BY_NAME
+from .bare import _type, refusal
+from .courthouse import DAY, PRICE, TITLE, Court, copy, fresh, subject, word
 
 word, subject, DAY, PRICE, Court = word, subject, DAY, PRICE, Court
 TITLE, GRANT = TITLE, 3  # the grant came to the licensee by a resale
@@ -125,7 +127,7 @@ def acts(*calls: tuple[Any, ...]) -> Prepare:
     return prepare
 
 
-CONDITIONS = tuple(BARE["CONDITIONS"].values())
+CONDITIONS = tuple(CONDITIONS_BY_NAME.values())
 REGISTRATION = ("@owner", word("m"), word("new"), word("k"), [], 0, False)
 PAID = ("only licensee", "Market.buyLicense", 1, word("a"), "+0", MUCH, 10_000)
 SALE = 4  # the next one, after those of the preparation
@@ -402,7 +404,7 @@ def call(court: Any, who: str, row: Row, args: list[Any]) -> None:
     data = keccak256(signature.encode())[:4] + encode(types, args)
     done = court._apply(who, target, data, court.state.get_code(target))
     if done.is_error:
-        raise BARE["refusal"](bytes(done.output))
+        raise refusal(bytes(done.output))
 
 
 def refused(court: Any, who: str, row: Row, args: list[Any]) -> None:
@@ -466,7 +468,7 @@ def test_the_table_has_every_function_that_writes():
         return entry["type"] == "function" and entry["stateMutability"] in ("nonpayable", "payable")
 
     def signature(name: str, entry: dict[str, Any]) -> str:
-        return f"{name}.{entry['name']}({','.join(BARE['_type'](item) for item in entry['inputs'])})"
+        return f"{name}.{entry['name']}({','.join(_type(item) for item in entry['inputs'])})"
 
     every = {signature(name, entry) for name in CONTRACTS for entry in artefact(name)["abi"] if writes(entry)}
     listed = {row.call for row in ROWS}
