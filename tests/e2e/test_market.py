@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -273,3 +274,25 @@ def test_a_name_is_erased_and_the_party_goes_on(world: World) -> None:
     assert "North" not in str(told)
     world.office.index.rebuild()
     assert market.history(world.office, f"grant:{grant}") == told
+
+
+def test_a_delivery_that_was_refused_takes_its_package_up_again(world: World, template: Path) -> None:
+    office, folder, until = world.office, world.folder / "package", world.clock() + timedelta(days=9)
+    listing = market.sell_file(office, 1, price=500, bond=0, until=until)["listing_id"]
+    deliver = partial(market.deliver_file, office, listing, world.grant(), template / "model", folder)
+    with pytest.raises(ShortPayment):  # the marking service answers with a bond, and has no money yet
+        deliver()
+    sealed = (folder / "package.json").read_bytes()
+    market.issue_money(office, None, 1_000, "the office's own")
+    sale = deliver()["sale_id"]
+    assert (folder / "package.json").read_bytes() == sealed
+    assert market.check_file(office, sale, folder).blocks >= 1
+    with pytest.raises(ConflictError):  # one package, one sale
+        deliver()
+    assert market.balance(office, None)["tokens"] == 500
+    other = register_model(office, write_model(world.folder / "other", 7), "Atelier")
+    offer = licenses.offer_terms(office, other.id, Terms.from_json(TERMS | {"legal_text": None}))
+    grant = licenses.grant_to_held(office, offer.id, "South")
+    second = market.sell_file(office, other.id, price=500, bond=0, until=until)["listing_id"]
+    with pytest.raises(ConflictError):  # the folder holds another model's package
+        market.deliver_file(office, second, grant.id, world.folder / "other", folder)

@@ -8,9 +8,6 @@ Laws:
 
 import json
 import random
-import subprocess
-import sys
-import threading
 import time
 from collections import Counter
 from contextlib import closing
@@ -25,6 +22,8 @@ from countermark.workflows import market
 from countermark.workflows.check import check_office
 from countermark.workflows.license import offer_terms
 from countermark.workflows.register import add_party, register_model
+
+from .killing import run_and_kill
 
 WORKER = Path(__file__).with_name("market_worker.py")
 PASSPHRASE = "a passphrase for tests"
@@ -126,34 +125,6 @@ def write_model(directory):
     return directory
 
 
-def run_and_kill(workspace, seed, unfinished, delay):
-    """Kill a worker ``delay`` seconds after it is ready; return the acts it acknowledged and the one it did not."""
-    process = subprocess.Popen(
-        [sys.executable, str(WORKER), str(workspace), str(seed)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        process.stdin.write(json.dumps(unfinished) + "\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
-        killer = threading.Timer(delay, process.kill)
-        killer.start()
-        # A line that was cut is not an acknowledgement.
-        lines = [line for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-        killer.join()
-    assert process.returncode == -9, lines
-    decoder, done, begun = json.JSONDecoder(), [], unfinished
-    for line in lines:
-        word, _, rest = line.partition(" ")
-        act, end = decoder.raw_decode(rest)
-        begun = act if word == "begin" else None
-        if word == "done":
-            done.append((act, json.loads(rest[end:])))
-    return done, begun
-
-
 def on_the_ledger(workspace, places):
     """Return what the ledger's file says, without opening the office: nothing is finished by looking."""
     with closing(Ledger.open(workspace / "ledger.db", clock=utc_now)) as ledger:
@@ -175,7 +146,7 @@ def test_nothing_is_lost_or_paid_twice(workspace, opened, kills):
     # A busy machine may get nothing of some kind done between kills: then it goes on, with more time, until it has.
     while number < kills or {act["kind"] for act, _ in acknowledged} != KINDS:
         delay = chance.uniform(0.0, 1.5) if number < kills else 5.0
-        done, interrupted = run_and_kill(workspace, number, interrupted, delay)
+        done, interrupted = run_and_kill(WORKER, workspace, number, interrupted, delay)
         for act, _ in done:
             books = books.after(act)
         acknowledged += done

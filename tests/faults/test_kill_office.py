@@ -1,10 +1,7 @@
 """kill -9 at random moments during register, grant, mark and anchor: nothing acknowledged is lost."""
 
-import json
 import random
-import subprocess
 import sys
-import threading
 import time
 from pathlib import Path
 
@@ -17,6 +14,8 @@ from countermark.marking.image.files import content_digest
 from countermark.workflows.check import check_office
 from countermark.workflows.license import grant_to_held, offer_terms
 from countermark.workflows.register import add_party, register_model
+
+from .killing import run_and_kill
 
 WORKER = Path(__file__).with_name("office_worker.py")
 PASSPHRASE = "a passphrase for tests"
@@ -44,34 +43,6 @@ def workspace(tmp_path):
     return directory
 
 
-def run_and_kill(workspace, seed, unfinished, delay):
-    """Kill a worker ``delay`` seconds after it is ready; return the acts it acknowledged and the one it did not."""
-    process = subprocess.Popen(
-        [sys.executable, str(WORKER), str(workspace), str(seed)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        text=True,
-    )
-    with process:
-        process.stdin.write(json.dumps(unfinished) + "\n")
-        process.stdin.flush()
-        assert process.stdout.readline() == "ready\n"
-        killer = threading.Timer(delay, process.kill)
-        killer.start()
-        # A line that was cut is not an acknowledgement.
-        lines = [line for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-        killer.join()
-    assert process.returncode == -9, lines
-    decoder, done, begun = json.JSONDecoder(), [], unfinished
-    for line in lines:
-        word, _, rest = line.partition(" ")
-        act, end = decoder.raw_decode(rest)
-        begun = act if word == "begin" else None
-        if word == "done":
-            done.append((act, json.loads(rest[end:])))
-    return done, begun
-
-
 @pytest.mark.parametrize("kills", [30, pytest.param(150, marks=[pytest.mark.slow, pytest.mark.timeout(1800)])])
 def test_nothing_acknowledged_is_lost(workspace, kills):
     chance = random.Random(20261121)
@@ -80,7 +51,7 @@ def test_nothing_acknowledged_is_lost(workspace, kills):
     # A busy machine may get nothing of some kind done between kills: then it goes on, with more time, until it has.
     while number < kills or {act["kind"] for act, _ in acknowledged} != KINDS:
         delay = chance.uniform(0.0, 0.6) if number < kills else 3.0
-        done, interrupted = run_and_kill(workspace, number, interrupted, delay)
+        done, interrupted = run_and_kill(WORKER, workspace, number, interrupted, delay)
         acknowledged += done
         number += 1
         assert time.monotonic() - started < 15 * kills

@@ -25,8 +25,9 @@ from countermark.cli.words import (
     setting,
     subject_words,
 )
+from countermark.core.exchange import SALE_STATES
 from countermark.core.statements import CaseState
-from countermark.workflows.market import cases, catalogue, files, money
+from countermark.workflows.market import cases, catalogue, money
 from countermark.workflows.market.acts import show_facts
 from countermark.workflows.market.history import Step
 
@@ -129,7 +130,7 @@ def test_words_are_those_of_the_contracts() -> None:
     assert len(credit_words(session, 1)) == len(money.CREDIT_REASONS)
     assert list(catalogue.STATES) == solidity_enum("Market", "State")[1:]
     assert len(catalogue.KINDS) == len(solidity_enum("Market", "Kind")[1:])
-    assert list(files.STATES) == solidity_enum("FileSales", "State")[1:]
+    assert list(SALE_STATES) == solidity_enum("FileSales", "State")[1:]
 
 
 def test_settings_are_shown_as_what_they_are() -> None:

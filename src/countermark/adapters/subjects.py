@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from functools import lru_cache, partial
 from typing import Any, NamedTuple
 
+from countermark.core.subjects import show_subject
+
 SUBJECTS: Mapping[str, Mapping[str, str]] = {
     "Members": {
         "Admitted": "account:account",
@@ -115,8 +117,6 @@ SUBJECTS: Mapping[str, Mapping[str, str]] = {
     },
 }
 
-#: First byte of a subject's word on the ledger, as in ``contracts/src/Members.sol``.
-_WORDS = {1: "account", 2: "title", 3: "grant", 4: "sale", 5: "file-sale"}
 #: What a sale is about and what it ends in, by its kind, as in ``contracts/src/Market.sol``.
 _TRADED = {1: "title", 2: "offer", 3: "grant"}
 _SOLD = {1: "title", 2: "grant", 3: "grant"}
@@ -177,11 +177,9 @@ def _show_account(address: str) -> Iterator[str]:
 
 
 def _show_word(word: str) -> Iterator[str]:
-    kind, number = _WORDS.get(int(word[2:4], 16)), int(word[4:], 16)
-    if kind == "account":
-        yield f"account:0x{number:040x}"
-    elif kind is not None:
-        yield f"{kind}:{number}"
+    shown = show_subject(bytes.fromhex(word[2:]))
+    if ":" in shown:
+        yield shown
 
 
 def _show_by_kind(words: Mapping[int, str], kind: int, number: Any) -> Iterator[str]:

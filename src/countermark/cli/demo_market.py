@@ -340,9 +340,10 @@ def _accounts(story: _Story) -> dict[str, dict[str, int]]:
 
 
 def _state_of(story: _Story, sale: int) -> str:
-    from countermark.workflows.market.files import STATES, file_sale_record
+    from countermark.core.exchange import SALE_STATES
+    from countermark.workflows.market.files import file_sale_record
 
-    return STATES[file_sale_record(story.office, sale)["state"] - 1]
+    return SALE_STATES[file_sale_record(story.office, sale)["state"] - 1]
 
 
 def _in(story: _Story, *, days: int) -> datetime:

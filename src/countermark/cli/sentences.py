@@ -302,7 +302,7 @@ class Reader:
         return self._digest(value, {}) if int(_hex(value), 16) else self._session.tr("unmarked")
 
     def _subject(self, value: Any, _facts: Mapping[str, Any]) -> str:
-        from countermark.workflows.market.subjects import show_subject
+        from countermark.core.subjects import show_subject
 
         return subject_words(self._session, self._figures, show_subject(bytes.fromhex(_hex(value))))
 

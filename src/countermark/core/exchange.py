@@ -34,6 +34,8 @@ from cryptography.hazmat.primitives.ciphers import Cipher, algorithms
 from countermark.core.keys import Secret
 from countermark.errors import InputError
 
+#: States of a file sale in the order of ``FileSales.State``, without its first value.
+SALE_STATES = ("delivered", "paid", "revealed", "settled", "refunded", "aborted")
 BLOCK_BYTES = 512
 SEGMENT_BLOCKS = 2048
 SEGMENT_BYTES = SEGMENT_BLOCKS * BLOCK_BYTES

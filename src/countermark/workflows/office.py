@@ -361,6 +361,11 @@ def party(transaction: Transaction, name: str) -> Party:
     return Party.from_json(found[0])
 
 
+def party_with_address(transaction: Transaction, address: str) -> Party | None:
+    """Return the party with a ledger address, or None where none of this workspace has it."""
+    return next((Party.from_json(body) for body in transaction.all("party") if body["address"] == address), None)
+
+
 def load(transaction: Transaction, kind: str, key: object) -> dict[str, Any]:
     """Return a record.
 

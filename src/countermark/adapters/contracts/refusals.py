@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+from countermark.core.exchange import SALE_STATES
 from countermark.core.statements import CaseState, Remedy
+from countermark.core.subjects import show_subject
 from countermark.core.times import from_unix, show_time
 from countermark.errors import (
     AlreadyRegistered,
@@ -50,8 +52,6 @@ ROLE_NAMES = (
     "treasurer",
     "marker",
 )
-_SALE_STATES = dict(enumerate(("unknown", "delivered", "paid", "revealed", "settled", "refunded", "aborted")))
-_SUBJECTS = ("account", "title", "grant", "sale", "file sale")
 
 
 class Meaning(NamedTuple):
@@ -311,12 +311,8 @@ def show_roles(mask: int) -> str:
     return " and ".join(name for bit, name in enumerate(ROLE_NAMES) if mask >> bit & 1) or "member"
 
 
-def show_subject(subject: bytes) -> str:
-    """Return what a hold or a case is about, for people: ``title 1``; hex digits if it is of no known kind."""
-    kind, number = subject[0], int.from_bytes(subject[1:], "big")
-    if not 1 <= kind <= len(_SUBJECTS):
-        return subject.hex()
-    return f"{_SUBJECTS[kind - 1]} {'0x' + subject[12:].hex() if kind == 1 else number}"
+def _show_subject(subject: bytes) -> str:
+    return show_subject(subject).replace(":", " ")
 
 
 def _show_remedies(mask: int) -> str:
@@ -338,10 +334,10 @@ def _show_time(value: Any) -> Any:
 _SHOWN: dict[str, Callable[[Any], Any]] = {
     **dict.fromkeys(("time", "until", "active_from", "expires_at", "from", "to"), _show_time),
     "case_state": lambda state: CaseState(state).name.lower(),
-    "sale_state": lambda state: _SALE_STATES.get(state, state),
+    "sale_state": lambda state: dict(enumerate(SALE_STATES, 1)).get(state, state),
     "remedies": _show_remedies,
     "fitting": _show_remedies,
     "role": show_roles,
-    "subject": show_subject,
+    "subject": _show_subject,
     "name": lambda name: name.rstrip(b"\0").decode("ascii", "replace"),
 }

@@ -13,6 +13,7 @@ from typing import Any
 
 from countermark.core.canonical import digest
 from countermark.core.statements import CaseKind, CaseState, Remedy
+from countermark.core.subjects import show_subject
 from countermark.core.times import from_unix, show_time
 from countermark.errors import InputError
 from countermark.registry import Party
@@ -20,7 +21,7 @@ from countermark.workflows.market.acts import Call, act, read_party, show_facts
 from countermark.workflows.market.documents import salted_digest
 from countermark.workflows.market.money import allow
 from countermark.workflows.market.sales import party_at
-from countermark.workflows.market.subjects import read_subject, show_subject
+from countermark.workflows.market.subjects import read_subject
 from countermark.workflows.office import Office
 
 #: What a case can claim, and what a ruling can do, in words.

@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from countermark.core.exchange import SALE_STATES
 from countermark.core.times import from_unix, show_time
 from countermark.licensing import WHOLE_BPS
-from countermark.workflows.market.files import STATES as FILE_STATES
 from countermark.workflows.market.files import file_sale_record, listing_record
 from countermark.workflows.market.sales import sale_record
 from countermark.workflows.office import Office
@@ -146,7 +146,7 @@ def file_sale_facts(office: Office, sale: int) -> dict[str, Any]:
         NotFoundError: no such file sale.
     """
     found = file_sale_record(office, sale)
-    state = FILE_STATES[found["state"] - 1]
+    state = SALE_STATES[found["state"] - 1]
     window = int(office.ledger.view("FileSales", _WINDOWS[state])) if state in _WINDOWS else None
     return {
         "sale": sale,

@@ -23,20 +23,19 @@ from countermark.artifact.exchange import (
     unseal,
 )
 from countermark.core.canonical import document_digest, show_digest
+from countermark.core.exchange import key_digest
 from countermark.core.keys import Secret
-from countermark.errors import KeystoreError, ManifestMismatch, NotFoundError
+from countermark.errors import ConflictError, KeystoreError, ManifestMismatch, NotFoundError
 from countermark.registry import Party, Title
 from countermark.workflows.license import usable_grant
 from countermark.workflows.market.acts import Call, act, check_amount, read_party
 from countermark.workflows.market.documents import salted_digest
 from countermark.workflows.market.money import allow
 from countermark.workflows.market.sales import party_at
-from countermark.workflows.office import Office, load, sign
+from countermark.workflows.office import Office, load, party_with_address, sign
 
 #: What a sale says where the delivered weights carry no mark of the grant.
 UNMARKED = bytes(32)
-#: In the order of ``FileSales.State``, without its first value.
-STATES = ("delivered", "paid", "revealed", "settled", "refunded", "aborted")
 
 
 def sell_file(
@@ -87,7 +86,8 @@ def deliver_file(
         listing: the seller's offer.
         grant: of the buyer; it must be in force.
         directory: the seller's clean master; it has to be the registered model.
-        folder: where the sealed package goes, for the buyer alone.
+        folder: where the sealed package goes, for the buyer alone. One that an interrupted or refused call sealed is
+            taken up again.
         service: party that serves as marking service; the office itself if left out.
 
     Returns:
@@ -95,11 +95,19 @@ def deliver_file(
 
     Raises:
         ManifestMismatch: the master is not the registered model.
+        ConflictError: the folder holds something else, such as a package of another model, or one delivered before.
     """
     given, _, title, _ = usable_grant(office, grant, at=office.clock())
     _check_master(office, title, directory)
-    key = Secret.random()
-    package = seal(directory, folder, key, progress=office.progress("seal"))
+    if (folder / "package.json").exists():
+        package = read_package(folder)
+        key = _key_of(office, package, title)
+    else:
+        key = Secret.random()
+        _keep(office, key)
+        with office.store.transaction() as transaction:
+            transaction.put("sealing", key_digest(key).hex(), {"weights": title.weights_root})
+        package = seal(directory, folder, key, progress=office.progress("seal"))
     return commit_package(office, listing, given.id, package, key, service=service)
 
 
@@ -113,7 +121,7 @@ def commit_package(
     by = None if service is None else read_party(office, service)
     found = listing_record(office, listing)
     attestation = _attest(office, listing, grant, package, by)
-    office.keys.add_all({f"file-key/{package.key_digest.hex()}": key.reveal()})
+    _keep(office, key)
     named = {"listing": listing, "grant": grant, "package": package.cipher_root.hex()}
     bond = int(found["price"])  # the buyer that is cheated gets twice what it paid
     allow(office, by, bond, named)
@@ -164,7 +172,7 @@ def reveal_key(office: Office, sale: int) -> dict[str, Any]:
         KeystoreError: the key is not held here.
     """
     found = file_sale_record(office, sale)
-    name = f"file-key/{found['key_digest'].hex()}"
+    name = _key_name(found["key_digest"])
     if not office.keys.holds(name):
         raise KeystoreError("the key of file sale {sale} is not held here", sale=sale)
     call = Call(
@@ -221,9 +229,9 @@ def abort_file(office: Office, sale: int) -> dict[str, Any]:
     """
     service = file_sale_record(office, sale)["service"]
     with office.store.transaction() as transaction:
-        held = [Party.from_json(body) for body in transaction.all("party") if body["address"] == service]
+        known = party_with_address(transaction, service)
     call = Call(contract="FileSales", function="abort", args=(sale,), event="Aborted")
-    by = held[0] if held and office.keys.holds(f"party/{held[0].id}/account") else None
+    by = known if known is not None and office.keys.holds(f"party/{known.id}/account") else None
     return act(office, "abort-file", call, by=by, subject={"sale": sale})
 
 
@@ -243,6 +251,26 @@ def listing_record(office: Office, listing: int) -> dict[str, Any]:
         NotFoundError: there is none.
     """
     return office.ledger.record("FileSales", "listingRecord", listing)
+
+
+def _keep(office: Office, key: Secret) -> None:
+    """Keep a package's key before anything depends on it."""
+    name = _key_name(key_digest(key))
+    if not office.keys.holds(name):
+        office.keys.add_all({name: key.reveal()})
+
+
+def _key_of(office: Office, package: Package, title: Title) -> Secret:
+    """Return the key of a package that this office sealed of this very model."""
+    with office.store.transaction() as transaction:
+        sealing = transaction.get("sealing", package.key_digest.hex())
+    if sealing is None or sealing["weights"] != title.weights_root:
+        raise ConflictError("{path} exists", hint="Choose another folder.", path=package.folder)
+    return office.keys.secret(_key_name(package.key_digest))
+
+
+def _key_name(digest: bytes) -> str:
+    return f"file-key/{digest.hex()}"
 
 
 def _check_master(office: Office, title: Title, directory: Path) -> None:

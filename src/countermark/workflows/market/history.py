@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from countermark.core.subjects import show_subject
 from countermark.core.times import from_unix, show_time
 from countermark.errors import NotFoundError
 from countermark.workflows.market.acts import show_facts
-from countermark.workflows.market.subjects import read_subject, show_subject
+from countermark.workflows.market.subjects import read_subject
 from countermark.workflows.office import Office
 
 #: Further kinds that events are found under, beside those that can be held.

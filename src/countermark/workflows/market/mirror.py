@@ -13,7 +13,7 @@ from typing import Any
 from countermark.core.times import from_unix, show_time
 from countermark.registry import Transaction
 from countermark.workflows.license import grant_words
-from countermark.workflows.office import IndexedEvent, Office
+from countermark.workflows.office import IndexedEvent, Office, party_with_address
 
 _POSITION = ("mirror", "position")
 
@@ -53,9 +53,9 @@ def _read_grant(office: Office, transaction: Transaction, event: IndexedEvent) -
 def _read_title(_office: Office, transaction: Transaction, event: IndexedEvent) -> None:
     number, to = str(event.args["titleId"]), str(event.args["to"])
     title = transaction.get("title", number)
-    holder = next((body["id"] for body in transaction.all("party") if body["address"] == to), None)
+    holder = party_with_address(transaction, to)
     if title is not None and holder is not None:
-        transaction.put("title", number, title | {"holder": holder}, index=(title["weights_root"],))
+        transaction.put("title", number, title | {"holder": holder.id}, index=(title["weights_root"],))
 
 
 def _read_refund(_office: Office, transaction: Transaction, event: IndexedEvent) -> None:

@@ -24,7 +24,7 @@ from countermark.workflows import license as licenses
 from countermark.workflows.market.acts import Call, act, check_amount, earlier_result, read_party, record_act
 from countermark.workflows.market.documents import salted_digest
 from countermark.workflows.market.money import allow
-from countermark.workflows.office import Intent, Office, Receipt, load, recorder
+from countermark.workflows.office import Intent, Office, Receipt, load, party_with_address, recorder
 
 #: ``Market.Kind``.
 _LICENSE, _RESALE = 2, 3
@@ -266,10 +266,10 @@ def party_at(office: Office, address: str) -> Party:
         NotFoundError: none of this workspace has it.
     """
     with office.store.transaction() as transaction:
-        found = [Party.from_json(body) for body in transaction.all("party") if body["address"] == address]
-    if not found:
+        found = party_with_address(transaction, address)
+    if found is None:
         raise NotFoundError("no party of this workspace has the address {address}", address=address)
-    return found[0]
+    return found
 
 
 @recorder("purchase")

@@ -1,16 +1,15 @@
 """What a hold or a case is about, in words (``title:3``, ``grant:17``, ``account:NAME``) and as the ledger's 32 bytes.
 
-Law: ``show_subject(read_subject(office, text)) == text`` for every text with a number.
+Law: ``core.subjects.show_subject(read_subject(office, text)) == text`` for every text with a number.
 """
 
 from __future__ import annotations
 
+from countermark.core.subjects import KINDS, subject_word
 from countermark.errors import InputError
 from countermark.workflows.market.acts import read_party
 from countermark.workflows.office import Office
 
-#: First byte of a subject, as in ``contracts/src/Members.sol``.
-KINDS = {"account": 1, "title": 2, "grant": 3, "sale": 4, "file-sale": 5}
 _NUMBERS = 2**64
 
 
@@ -27,28 +26,17 @@ def read_subject(office: Office, text: str) -> bytes:
     """
     kind, _, name = text.partition(":")
     if kind == "account" and name:
-        return _word(kind, int(_address(office, name), 16))
+        return subject_word(kind, int(_address(office, name), 16))
     if kind not in KINDS or kind == "account" or not (name.isascii() and name.isdigit()) or int(name) >= _NUMBERS:
         raise InputError(
             "not a subject: {text}",
             hint="Write title:1, grant:1, sale:1, file-sale:1 or account:NAME.",
             text=text[:80],
         )
-    return _word(kind, int(name))
-
-
-def show_subject(subject: bytes) -> str:
-    """Return a subject in words: ``kind:number``, or ``account:0x…`` in lower case."""
-    number = int.from_bytes(subject[1:], "big")
-    kind = next((name for name, first in KINDS.items() if first == subject[0]), "unknown")
-    return f"account:0x{number:040x}" if kind == "account" else f"{kind}:{number}"
+    return subject_word(kind, int(name))
 
 
 def _address(office: Office, name: str) -> str:
     if name in (office.name, office.id):
         return office.ledger.address_of(office.account)
     return read_party(office, name).address
-
-
-def _word(kind: str, number: int) -> bytes:
-    return bytes([KINDS[kind]]) + number.to_bytes(31, "big")
