@@ -224,8 +224,8 @@ def payload_vectors() -> dict[str, Any]:
     commitments.append({**commitments[0], "salt": "00" * 32, "result": "invalid", "flags": ["wrong-salt"]})
     return _document(
         "payload",
-        "countermark.core.payload: 10-round Feistel network over keyed BLAKE2s-32; digests are SHA-256 over"
-        " 'countermark/' domain NUL data",
+        "countermark.core.payload: 10-round Feistel network over AES-256; digests are SHA-256 over 'countermark/'"
+        " domain NUL data",
         {
             "wrong-word": "the word of another identifier",
             "swapped-nonces": "the parties are exchanged",

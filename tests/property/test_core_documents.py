@@ -8,7 +8,15 @@ from hypothesis import strategies as st
 
 from countermark.core.canonical import canonical_json, digest, parse_json, read_digest, show_digest
 from countermark.core.dsse import open_document, read_unverified, sign_document
-from countermark.core.keys import DetectionKey, Secret, SigningKey, derive_key, key_commitment, keystream
+from countermark.core.keys import (
+    DetectionKey,
+    Secret,
+    SigningKey,
+    derive_key,
+    epoch_commitment,
+    key_commitment,
+    keystream,
+)
 from countermark.errors import InputError, SignatureInvalid
 
 json_values = st.recursive(
@@ -127,3 +135,13 @@ def test_a_detection_keys_commitment_opens(master, epoch):
     other = DetectionKey.derive(master, method="m", model="sha256:00", epoch=epoch + 1)
     assert len({key.commitment, other.commitment}) == len({key.key_id, other.key_id}) == 2
     assert key.embedding != key.permutation
+
+
+@given(st.lists(st.binary(min_size=32, max_size=32), min_size=1, max_size=4, unique=True), st.data())
+def test_an_epoch_commits_to_its_keys_in_their_order(commitments, data):
+    whole = epoch_commitment(commitments)
+    assert epoch_commitment(commitments[:1]) == commitments[0]  # as it was when an epoch had one key
+    other = data.draw(
+        st.sampled_from([commitments[::-1], commitments[1:], commitments[:-1], [*commitments, commitments[0]]])
+    )
+    assert (other == commitments) or not other or epoch_commitment(other) != whole

@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from countermark.core.payload import (
     commit_nonce,
     derive_identifier,
     permute,
+    permute_many,
     read_identifier,
     show_identifier,
     unpermute,
@@ -26,6 +28,12 @@ nonces = st.binary(min_size=32, max_size=32)
 @given(keys, words)
 def test_permute_is_a_permutation(key, word):
     assert unpermute(key, permute(key, word)) == word == permute(key, unpermute(key, word))
+
+
+@given(keys, st.lists(words, max_size=5))
+def test_many_words_are_permuted_as_each_is(key, many):
+    together = permute_many(key, np.array(many, dtype=np.uint64))
+    assert together.tolist() == [permute(key, word) for word in many]
 
 
 @given(keys, words, st.integers(0, 63))

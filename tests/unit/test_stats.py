@@ -78,8 +78,10 @@ def test_innocent_p_is_the_union_bound_and_stays_a_probability():
     assert innocent_p(1000, 1) == 1000 / 2**64
     assert innocent_p(2**40, 2**30) == 1.0
     assert innocent_p(0, 5) == 0.0
-    with pytest.raises(InputError):
-        innocent_p(-1, 1)
+    assert innocent_p(1000, 4, tails=1e-12) == pytest.approx(1e-9)
+    for counts in ((-1, 1, 0.0), (1, -1, 0.0), (1, 1, -0.1), (1, 1, math.nan)):
+        with pytest.raises(InputError):
+            innocent_p(*counts[:2], tails=counts[2])
 
 
 def test_holm_on_a_worked_example():

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidSignature
@@ -192,3 +193,11 @@ class DetectionKey:
 def key_commitment(embedding_commitment: bytes, permutation_key: bytes) -> bytes:
     """Return a detection key's commitment from its halves (both keys have 256 bits, so no salt is needed)."""
     return digest("detection-key/1", embedding_commitment + digest("permutation-key/1", permutation_key))
+
+
+def epoch_commitment(commitments: Sequence[bytes]) -> bytes:
+    """Return what the ledger holds for an epoch: its only key's commitment, or a digest over those of all its keys.
+
+    The two cannot be confused, as each has a domain of its own, and the order of the keys counts.
+    """
+    return commitments[0] if len(commitments) == 1 else digest("detection-keys/1", b"".join(commitments))

@@ -19,6 +19,7 @@ from countermark.core.payload import WORD_BITS
 from countermark.errors import InputError
 
 _BISECTIONS = 60
+_GOLDEN_STEP = 3e-5
 
 
 def cosine_sum_tail(weights: ArrayLike, threshold: float) -> float:
@@ -80,19 +81,32 @@ def clopper_pearson(successes: int, trials: int, confidence: float = 0.95) -> tu
     return low, 1.0 - _crossing(lambda rate: binomial_tail(misses, trials, rate), side)
 
 
-def innocent_p(issued: int, tried: int) -> float:
-    """Return p_innocent of an exact read: min(1, N D 2**-64), rule 7 of the identity rules.
+def innocent_p(issued: int, tried: int, *, tails: float = 0.0) -> float:
+    """Return p_innocent, rule 7 of the identity rules: min(1, N D 2**-64), of a soft read min(1, N (D 2**-64 + tails)).
 
     Args:
         issued: N, all identifiers ever issued, expired and revoked ones included.
         tried: D, distinct words that were looked up.
+        tails: of a soft read, the bound on what one random code word does, times the readings that were matched.
 
     Raises:
-        InputError: a negative count.
+        InputError: a negative count or tail.
     """
-    if issued < 0 or tried < 0:
+    if issued < 0 or tried < 0 or not tails >= 0:
         raise InputError("counts are not negative")
-    return min(1.0, issued * tried / float(1 << WORD_BITS))
+    return min(1.0, issued * (tried / float(1 << WORD_BITS) + tails))
+
+
+def recorded_p(issued: int, tried: int, ledgers: int, p_value: float) -> float:
+    """Return p_innocent of a recorded generation: min(1, N D 2**-64 + ``ledgers`` ``p_value``).
+
+    Args:
+        issued: N, as in ``innocent_p``.
+        tried: D, as there.
+        ledgers: noise ledgers in which a generation was found.
+        p_value: bound on the probability that the best wrong record of one ledger fits as well.
+    """
+    return min(1.0, innocent_p(issued, tried) + ledgers * p_value)
 
 
 def holm(p_values: Sequence[float]) -> list[float]:
@@ -107,22 +121,30 @@ def holm(p_values: Sequence[float]) -> list[float]:
 
 
 def _smallest_exponent(weights: NDArray[np.float64], threshold: float) -> float:
-    """Minimize the convex exponent over s by golden section; ``weights`` sum to 1."""
-    low, high = 0.0, 1.0
-    while high < 1e9 and _exponent(weights, threshold, 2 * high) < _exponent(weights, threshold, high):
-        high *= 2
-    high *= 2
-    ratio = (math.sqrt(5) - 1) / 2
-    for _ in range(45):
-        left, right = high - ratio * (high - low), low + ratio * (high - low)
-        if _exponent(weights, threshold, left) < _exponent(weights, threshold, right):
-            high = right
+    """Minimize the convex exponent over s by golden section over log s; ``weights`` sum to 1.
+
+    As log I_0(x) <= x**2 / 4, the minimum lies at no s below that of the parabola, 2 t / sum of w**2.
+    """
+    low = math.log(2 * threshold / float(weights @ weights))
+    high, ratio = low + math.log(2), (math.sqrt(5) - 1) / 2
+    while high < math.log(1e9) and _exponent(weights, threshold, high) < _exponent(weights, threshold, high - 0.1):
+        low, high = high - 0.1, high + math.log(2)
+    left, right = high - ratio * (high - low), low + ratio * (high - low)
+    at_left, at_right = _exponent(weights, threshold, left), _exponent(weights, threshold, right)
+    while high - low > _GOLDEN_STEP:
+        if at_left < at_right:
+            high, right, at_right = right, left, at_left
+            left = high - ratio * (high - low)
+            at_left = _exponent(weights, threshold, left)
         else:
-            low = left
-    return _exponent(weights, threshold, (low + high) / 2)
+            low, left, at_left = left, right, at_right
+            right = low + ratio * (high - low)
+            at_right = _exponent(weights, threshold, right)
+    return min(at_left, at_right)
 
 
-def _exponent(weights: NDArray[np.float64], threshold: float, s: float) -> float:
+def _exponent(weights: NDArray[np.float64], threshold: float, log_s: float) -> float:
+    s = math.exp(log_s)
     return float(_log_bessel(s * weights).sum()) - s * threshold
 
 
@@ -152,3 +174,45 @@ def _crossing(rising: Callable[[float], float], level: float) -> float:
 def _check_counts(successes: int, trials: int) -> None:
     if not 0 <= successes <= trials:
         raise InputError("counts must satisfy 0 <= successes <= trials")
+
+
+def rademacher_sum_tail(weights: ArrayLike, threshold: float, *, counts: ArrayLike = 1) -> float:
+    """Bound P(sum of ``weights[i] * S_i >= threshold``) for independent fair signs S_i.
+
+    Chernoff's inequality with the exact moment generating function of w S, cosh(s w): the smallest
+    exp(-s t) prod cosh(s w_i) over s >= 0. Never above Hoeffding's exp(-t**2 / (2 sum w_i**2)) at the minimum; any s
+    gives a valid bound, so an inexact minimum costs tightness and nothing else.
+
+    Args:
+        weights: finite, at least 0, any number of them; fixed independently of the signs.
+        threshold: finite.
+        counts: how many signs have each weight.
+
+    Returns:
+        A value in (0, 1]; 0 where no signs can reach the threshold, or below the smallest float.
+
+    Raises:
+        InputError: a weight or count that is negative or not finite, or such a threshold.
+    """
+    values, repeats = np.broadcast_arrays(np.asarray(weights, dtype=np.float64), np.asarray(counts, dtype=np.float64))
+    known = np.isfinite(values).all() and np.isfinite(repeats).all() and math.isfinite(threshold)
+    if not (known and (values >= 0).all() and (repeats >= 0).all()):
+        raise InputError("weights are finite and not negative, and the threshold is finite")
+    total = float((values * repeats).sum())
+    if threshold <= 0:
+        return 1.0
+    if threshold > total * (1 + 1e-12):
+        return 0.0
+    values, slack = values / values.max(), max(0.0, (total - threshold) / float(values.max()))
+    pull = threshold / total * float((values * repeats).sum())
+    low, high = 0.0, 1.0
+    while high < 1e9 and float((repeats * values * np.tanh(high * values)).sum()) < pull:
+        low, high = high, 2 * high
+    for _ in range(_BISECTIONS):
+        middle = (low + high) / 2
+        rising = float((repeats * values * np.tanh(middle * values)).sum()) >= pull
+        low, high = (low, middle) if rising else (middle, high)
+    # log cosh x = x + log(1 + exp(-2 x)) - log 2 for x >= 0; the x together with -s t make s times the slack.
+    return math.exp(
+        min(0.0, high * slack + float((repeats * (np.log1p(np.exp(-2 * high * values)) - math.log(2))).sum()))
+    )
