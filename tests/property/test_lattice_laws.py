@@ -14,8 +14,9 @@ from countermark.core.coding import SYMBOLS
 from countermark.core.keys import Secret
 from countermark.errors import InputError
 from countermark.marking import Detection
-from countermark.marking.image.lattice import LatticeMark, recompute
-from countermark.marking.image.pattern import PILOTS
+from countermark.marking.image.lattice import LatticeMark
+from countermark.marking.image.observations import recompute
+from countermark.marking.image.pattern import PATTERNS, PILOTS, SYNC
 
 keys = st.binary(min_size=32, max_size=32).map(Secret)
 words = st.integers(0, 2**64 - 1)
@@ -52,20 +53,30 @@ def test_detect_returns_for_any_picture(key, height, width, seed):
     assert seen.p_value > 1e-6
 
 
-@given(
-    st.lists(st.floats(-1, 1), min_size=PILOTS, max_size=PILOTS),
-    st.lists(st.floats(0, 4), min_size=PILOTS, max_size=PILOTS),
-    st.lists(st.floats(-1e6, 1e6), min_size=SYMBOLS, max_size=SYMBOLS),
-    st.integers(1, 2**40),
-)
+@given(st.integers(0, 2**32), st.floats(0, 4), st.integers(0, PATTERNS - 1), st.integers(1, 10_000))
 @settings(max_examples=30)
-def test_recompute_takes_all_numbers_in_range(cosines, weights, symbols, searched):
-    result = recompute({"cosines": cosines, "weights": weights, "symbols": symbols, "searched": searched})
+def test_recompute_takes_all_numbers_in_range(seed, heaviest, nonce, windows):
+    generator = np.random.Generator(np.random.PCG64(seed))
+    result = recompute(
+        {
+            "cosines": generator.uniform(-1, 1, PILOTS).tolist(),
+            "weights": generator.uniform(0, heaviest, PILOTS).tolist(),
+            "sync_cosines": generator.uniform(-1, 1, SYNC).tolist(),
+            "sync_weights": generator.uniform(0, heaviest, SYNC).tolist(),
+            "symbols": generator.normal(0, 1e5, SYMBOLS).tolist(),
+            "nonce": nonce,
+            "windows": windows,
+        }
+    )
     assert 0 <= result.p_value <= 1
-    assert 0 <= result.word < 2**64
+    assert result.word == result.words[0]
+    assert len(set(result.words)) == result.words_tried
 
 
-@given(st.dictionaries(st.sampled_from(["cosines", "weights", "symbols", "searched"]), json_values))
+NAMES = ["cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows"]
+
+
+@given(st.dictionaries(st.sampled_from(NAMES), json_values))
 def test_recompute_refuses_any_other_json(observations):
     with pytest.raises(InputError):
         recompute(observations)

@@ -43,16 +43,29 @@ def test_a_thousand_unmarked_crops_are_not_found():
     assert values.min() > 1e-6
 
 
-def test_the_bound_holds_for_one_hypothesis_of_real_weights():
-    """Fixed hypothesis, fresh phases: 200,000 draws against the bound at levels that they can reach."""
+@pytest.mark.parametrize(
+    ("lines", "draws", "shares"),
+    [("sync_weights", 200_000, (1e-1, 1e-2, 1e-3, 1e-4)), ("weights", 20_000, (1e-1, 1e-2))],
+)
+def test_the_bound_holds_for_one_hypothesis_of_real_weights(lines, draws, shares):
+    """Fixed hypothesis, fresh phases, against the bound at levels that so many draws can reach."""
     generator = np.random.Generator(np.random.PCG64(13))
     mark = LatticeMark(Secret(generator.bytes(32)))
-    weights = np.array(mark.detect(skimage.data.chelsea()).observations["weights"])
-    sums = np.cos(generator.uniform(0, 2 * np.pi, (200_000, len(weights)))) @ weights
-    for share in (1e-1, 1e-2, 1e-3, 1e-4):
+    weights = np.array(mark.detect(skimage.data.chelsea()).observations[lines])
+    sums = np.cos(generator.uniform(0, 2 * np.pi, (draws, len(weights))).astype(np.float32)) @ weights
+    for share in shares:
         threshold = float(np.quantile(sums, 1 - share))
         low = share - 5 * np.sqrt(share / len(sums))
         assert low <= cosine_sum_tail(weights, threshold) <= 40 * share
+
+
+def test_one_hypothesis_of_fresh_keys_is_as_bounded():
+    """Before anything is searched: one nonce, the picture as it stands, a fresh key each time; only excess counts."""
+    generator = np.random.Generator(np.random.PCG64(15))
+    picture = skimage.data.rocket()[100:300, 200:420]
+    tails = np.array([LatticeMark(Secret(generator.bytes(32))).tail_at(picture, i) for i in range(150)])
+    for level in (1e-3, 1e-2, 0.1, 0.3):
+        assert binomial_tail(int((tails <= level).sum()), len(tails), level) > 1e-6
 
 
 def test_the_bound_holds_in_the_far_tail_by_importance_sampling():

@@ -15,7 +15,8 @@ from countermark.core.keys import Secret
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined
 from countermark.marking.attacks import apply
-from countermark.marking.image.lattice import MIN_READ_SIDE, LatticeMark, magnification, recompute
+from countermark.marking.image.lattice import MIN_READ_SIDE, LatticeMark, magnification
+from countermark.marking.image.observations import recompute
 
 KEY = Secret(bytes(range(32)))
 WORD = 0x0123456789ABCDEF
@@ -58,8 +59,9 @@ def test_a_clean_copy_is_read_and_looks_the_same(name):
     "attack",
     [
         "jpeg(50)", "webp(50)", "resize(0.5)", "resize(1.5)", "crop(0.8)", "crop(0.5)", "rotate(15)", "rotate(-15)",
-        "hflip", "rotate(90)", "brightness(0.7)", "blur(1.5)", "noise(12)", "leak",
-        "hflip+rotate(7)+resize(0.7)+jpeg(70)",
+        "hflip", "turn(90)", "hflip+turn(90)", "turn(180)", "brightness(0.7)", "blur(1.5)", "noise(12)", "leak",
+        "hflip+rotate(7)+resize(0.7)+jpeg(70)", "aspect(0.8)", "aspect(1.25)", "perspective(0.05)", "shear(5)",
+        "screenshot(1.25)", "gamma(1.4)", "grayscale", "nlmeans(6)",
     ],
 )  # fmt: skip
 def test_the_word_survives(attack):
@@ -76,6 +78,14 @@ def test_gray_and_unequally_resized_copies_are_read():
     assert mark().detect(stretched).word == WORD
 
 
+def test_a_piece_of_a_large_picture_is_read():
+    large = np.asarray(Image.fromarray(photograph("astronaut")).resize((2100, 2100)))
+    assert magnification(*large.shape[:2]) == 4
+    found = mark().detect(mark().embed(large, WORD)[400:1400, 300:1800])
+    assert found.word == WORD
+    assert found.geometry["scale"] == pytest.approx(4, rel=0.004)
+
+
 def test_a_wide_picture_is_read_from_its_middle():
     wide = np.tile(photograph("astronaut"), (1, 5, 1))[:400, :2300]
     found = mark().detect(mark().embed(wide, WORD))
@@ -83,7 +93,7 @@ def test_a_wide_picture_is_read_from_its_middle():
     assert found.significant(1e-12)
 
 
-@pytest.mark.parametrize(("attack", "scale"), [("clean", 2), ("resize(0.25)+jpeg(70)", 0.5), ("crop(0.3)", 2)])
+@pytest.mark.parametrize(("attack", "scale"), [("clean", 2), ("resize(0.3)+jpeg(70)", 0.6), ("crop(0.3)", 2)])
 def test_the_tile_grows_with_the_picture(attack, scale):
     large = np.asarray(Image.fromarray(photograph("astronaut")).resize((1100, 1100)))
     assert magnification(*large.shape[:2]) == 2
@@ -119,6 +129,41 @@ def test_an_unmarked_picture_and_another_key_give_no_detection():
     assert not LatticeMark(Secret(bytes(32))).detect(marked("chelsea")).significant(1e-3)
 
 
+def test_the_nonce_is_the_pictures_and_the_words():
+    assert seen().nonce == mark().detect(apply("crop(0.7)", marked("chelsea"))).nonce
+    others = [mark().embed(photograph("chelsea"), WORD + 1), marked("coffee"), mark().embed(marked("chelsea"), WORD)]
+    assert len({mark().detect(other).nonce for other in others} | {seen().nonce}) == 4
+
+
+def test_pictures_of_one_word_share_nothing_but_sync_lines():
+    """What averaging sees: the marks of two flat pictures, one word and one key, hardly correlate."""
+    flat = [np.full((512, 512, 3), 100 + i, np.uint8) for i in range(2)]
+    one, other = (mark().embed(picture, WORD).astype(float)[..., 0] - picture[..., 0] for picture in flat)
+    assert 0.15 < np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.35
+
+
+def test_a_fragment_on_a_foreign_picture_is_found_in_its_region():
+    host = photograph("coffee").copy()
+    host[20:390, 180:580] = marked("astronaut")[100:470, 80:480]
+    window, found = mark().detect_regions(host)[0]
+    assert found.word == WORD
+    assert found.significant(1e-6)
+    left, top, right, bottom = window
+    assert min(right, 580) - max(left, 180) > 200
+    assert min(bottom, 390) - max(top, 20) > 200
+    assert found.observations["windows"] > 4
+
+
+def test_cells_say_where_the_mark_is():
+    suspect = apply("rotate(5)", marked("astronaut")).copy()
+    suspect[:, 300:] = apply("rotate(5)", photograph("astronaut"))[:, 300:]
+    cells = mark().cells(suspect, mark().detect(suspect))
+    held = [cell.evidence for cell in cells if cell.corners[:, 0].max() < 290]
+    lost = [cell.evidence for cell in cells if cell.corners[:, 0].min() > 310]
+    assert np.mean(held) > 2.5
+    assert abs(np.mean(lost)) < 0.7
+
+
 def test_embedding_is_deterministic_and_leaves_its_input_alone():
     before = photograph("chelsea").copy()
     assert (mark().embed(photograph("chelsea"), WORD) == marked("chelsea")).all()
@@ -139,16 +184,20 @@ def test_recompute_gives_the_detection_again_through_json():
 @pytest.mark.parametrize(
     ("change", "value"),
     [
-        ("searched", 0),
-        ("searched", True),
-        ("searched", 1.5),
-        ("searched", 10**30),
+        ("windows", 0),
+        ("windows", True),
+        ("windows", 1.5),
+        ("windows", 10**30),
+        ("nonce", -1),
+        ("nonce", 2**14),
+        ("sync_cosines", [0.5] * 47),
+        ("sync_weights", [-1.0] * 48),
         ("cosines", []),
-        ("cosines", "x" * 96),
-        ("cosines", [2.0] * 96),
-        ("weights", [-1.0] * 96),
-        ("weights", [float("nan")] * 96),
-        ("weights", [True] * 96),
+        ("cosines", "x" * 768),
+        ("cosines", [2.0] * 768),
+        ("weights", [-1.0] * 768),
+        ("weights", [float("nan")] * 768),
+        ("weights", [True] * 768),
         ("symbols", [float("inf")] * 256),
         ("symbols", [1e300] * 256),
         ("symbols", [None] * 256),
@@ -162,7 +211,7 @@ def test_recompute_refuses_hostile_observations(change, value):
 
 
 def test_recompute_needs_every_observation():
-    for name in ("cosines", "weights", "symbols", "searched"):
+    for name in ("cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows"):
         with pytest.raises(InputError):
             recompute({key: value for key, value in seen().observations.items() if key != name})
 
@@ -173,9 +222,21 @@ def test_recompute_imports_nothing_heavy():
     assert not {"PIL", "scipy", "cv2", "skimage", "torch", "web3", "sqlalchemy"} & set(loaded)
 
 
-def test_fewer_hypotheses_would_be_a_smaller_p_value():
-    one = recompute({**seen().observations, "searched": 1})
-    assert one.p_value == pytest.approx(seen().p_value / seen().searched)
+def test_every_window_counts():
+    many = recompute({**seen().observations, "windows": 7})
+    assert many.p_value == pytest.approx(7 * seen().p_value)
+    assert many.searched == 7 * seen().searched
+
+
+def test_the_p_value_is_fishers_product_of_two_bounds():
+    observations = mark().detect(apply("crop(0.1)+jpeg(30)", marked("chelsea"))).observations
+    sync = dict(observations, weights=[0.0] * 768)
+    pilot = dict(observations, sync_weights=[0.0] * 48)
+    product = recompute(sync).p_value, recompute(pilot).p_value
+    # One of the two left out makes its p-value 1, and Fisher's correction takes q to q (1 - ln q).
+    solo = [next(q for q in np.geomspace(1e-300, 1, 600_000) if q * (1 - np.log(q)) >= p) for p in product]
+    q = solo[0] * solo[1]
+    assert recompute(observations).p_value == pytest.approx(min(1.0, q * (1 - np.log(q))), rel=0.05)
 
 
 @pytest.mark.parametrize("shape", [(191, 300, 3), (300, 191, 3), (300, 300), (300, 300, 4)])

@@ -13,9 +13,11 @@ class Detection:
 
     ``p_value`` is p_ours: an upper bound, under "this carries no mark of this key", on the probability of a statistic
     at least as large, corrected for the ``searched`` hypotheses. It never uses a checksum or the payload. ``word`` is
-    the decoded 64-bit word, meaningful only where ``p_value`` is small; ``words_tried`` counts every word that was
-    or could be looked up (D of rule 7). ``observations`` is a JSON value from which ``recompute`` of the method's
-    module yields ``p_value``, ``statistic`` and ``word`` again without the key and without the carrier.
+    the decoded 64-bit word, meaningful only where ``p_value`` is small, and the first of ``words``, the candidates of
+    the decoder, best first; ``words_tried`` counts every word that was or could be looked up (D of rule 7). ``nonce``
+    says which pattern of the key's family the carrier holds. ``observations`` is a JSON value from which ``recompute``
+    of the method's module yields ``p_value``, ``statistic``, ``words`` and ``nonce`` again without the key and without
+    the carrier.
 
     A detection is not a yes or a no: ``bool()`` raises ``TypeError``; ask ``significant(alpha)``.
     """
@@ -28,7 +30,9 @@ class Detection:
     searched: int
     word: int | None
     words_tried: int
-    geometry: Mapping[str, float | bool] = field(default_factory=dict)
+    words: tuple[int, ...] = ()
+    nonce: int | None = None
+    geometry: Mapping[str, Any] = field(default_factory=dict)
     observations: Mapping[str, Any] = field(default_factory=dict)
 
     def significant(self, alpha: float) -> bool:

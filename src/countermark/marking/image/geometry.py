@@ -1,172 +1,253 @@
-"""Where the tile lies in a picture: the search over rotation, scale and mirroring, from magnitudes alone.
+"""Where the tile may lie in a picture: the search over turns, sizes, stretches and perspective, from magnitudes alone.
 
-In a rotated and resized picture the line k stands at the frequency ``A k / TILE`` for one 2x2 matrix ``A``. On a
-log-polar map of the power spectrum, rotation and scale are shifts, so that one correlation by FFT scores all of them,
-and a second one all mirrored ones. The best cells are then refined to full affine matrices (unequal scales and shear
-included) by climbing on the power at the lines.
+A picture shows the tile through a *placement*: pixel x shows the tile at ``u ~ P (x, 1)`` with a homogeneous 3x3 ``P``
+whose translation is left open here. In a spectrum the sync line k stands at ``J' k / TILE`` cycles per pixel, J being
+the placement's Jacobian. On a log-polar map, turns and sizes are shifts, so that one correlation by FFT scores all of
+them, and a second one all mirrored ones. The best cells are then climbed from, on the power at the lines: four
+parameters for an affine placement, and two more for perspective, where each block of the picture has its own Jacobian.
 
-Only the lines' *positions* and the spectrum's *magnitudes* enter here, never the pilots' phases: the null of the
-detector (``lattice``) depends on it.
+Only the lines' *positions* and the spectrum's *magnitudes* enter here, never a phase.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.marking.image.pattern import BAND, TILE, Floats
+from countermark.marking.image.pattern import BAND, TILE, Floats, Places
 from countermark.marking.image.spectrum import Plane, box
 
-# Sizes of the picture, relative to the marked original, at which the tile is looked for.
+# Sizes of the picture, relative to the marked original, at which the tile is looked for in one pass.
 SCALES = (0.38, 2.2)
-# The log-polar map: half a turn in as many rows, the logarithm of the radius in as many columns.
-_CELLS = 1024
-# Pictures are searched in blocks of at most this side: precision beyond that is left to the refinement.
-_BLOCK = 640
-# One strong line of the picture itself must not outvote the pilots.
+# Stretches of the width against the height, and leans of perspective, that are tried where nothing was found.
+STRETCHES = (0.79, 0.84, 0.89, 0.94, 1.0, 1.06, 1.12, 1.19, 1.26)
+LEANS = tuple((0.07 * x, 0.07 * y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x or y)
+# Blocks: large ones tell turns and sizes apart best, small ones bear stretches and perspective; of these a few do.
+_LARGE, _SMALL, _FEW = 640, 224, 3
+# One strong line of the picture itself must not outvote the others.
 _CAP = 4.0
 # Expectation of the logarithm of a unit exponential variable is minus Euler's constant.
-_EULER = 0.5772
-# The map's columns: first logarithm and step; and the shifts, in columns, that the scales amount to.
-_LOW = float(np.log(BAND[0] / SCALES[1]))
-_STEP = (float(np.log(BAND[1] / SCALES[0])) - _LOW) / _CELLS
-_SHIFTS = np.arange(int(-np.log(SCALES[1]) / _STEP), int(-np.log(SCALES[0]) / _STEP) + 1)
-_UNCHANGED = (np.eye(2), np.diag((-1.0, 1.0)))
-# Rotation, scale, aspect and shear: the directions of a climb.
-_MOVES = np.array([((0, -1), (1, 0)), ((1, 0), (0, 1)), ((1, 0), (0, -1)), ((0, 1), (1, 0))], dtype=np.float64)
+_EULER = np.float32(0.5772)
+_MIRRORS = (np.eye(2), np.diag((-1.0, 1.0)))
+# Turn, size, stretch and shear, then perspective across and down: the directions of a climb.
+_MOVES = np.array(
+    (
+        (0, -1, 1, 0, 0, 0),
+        (1, 0, 0, 1, 0, 0),
+        (1, 0, 0, -1, 0, 0),
+        (0, 1, 1, 0, 0, 0),
+        (0, 0, 0, 0, 1, 0),
+        (0, 0, 0, 0, 0, 1),
+    ),
+    dtype=np.float64,
+)
+UNBENT = np.array((1.0, 0.0, 0.0, 1.0, 0.0, 0.0))
 
 
 @dataclass(frozen=True, slots=True)
-class Spectrum:
-    """Power of a leveled picture on the grid ``i / side`` cycles per pixel, in FFT order; both arrays (side, side).
+class Blocks:
+    """How much stands out at every frequency in blocks of a picture.
 
-    ``floor`` is the local mean power: what the picture itself contributes. ``excess`` is power over floor, capped, and
-    about zero where nothing stands out.
+    ``excess`` (n, side, side): power over the local mean power, capped, about zero where nothing stands out, at the
+    frequencies ``i / side`` cycles per pixel in FFT order. ``centers`` (n, 2): x and y of the blocks' centers from the
+    picture's, in units of ``radius`` pixels.
     """
 
-    floor: Plane
     excess: Plane
+    centers: Floats
+    radius: float
 
     @classmethod
-    def of(cls, plane: Plane, block: int) -> Spectrum:
-        """Add up the power of blocks of at most ``block`` pixels a side, each padded to about 1.5 times its side."""
-        side = _padded(min(max(plane.shape), block))
-        power = np.zeros((side, side // 2 + 1), dtype=np.float32)
-        for part in _blocks(plane, block):
-            power += np.abs(np.fft.rfft2(part, s=(side, side))) ** 2
-        floor = _local_mean(power)
-        excess = np.minimum(power / floor, _CAP)
-        return cls(_unfold(floor), _unfold(excess - excess.mean()))
+    def of(cls, plane: Plane, block: int, *, together: bool) -> Blocks:
+        """Cut a leveled plane into blocks of at most ``block`` pixels; ``together`` adds up their powers into one."""
+        parts, centers = _cut(plane, block)
+        side = _padded(max(max(part.shape) for part in parts))
+        spectra = (np.fft.rfft2(part, s=(side, side)) for part in parts)
+        powers: list[Plane] = [np.asarray(s.real**2 + s.imag**2, dtype=np.float32) for s in spectra]
+        if together:
+            powers, centers = [functools.reduce(np.add, powers)], np.zeros((1, 2))
+        radius = float(np.hypot(*plane.shape)) / 2
+        return cls(np.stack([_excess(power) for power in powers]), centers / radius, radius)
 
-    def floor_at(self, frequencies: Floats) -> Floats:
-        """Return the local mean power at (n, 2) frequencies in cycles per pixel: (n,)."""
-        place = np.rint(frequencies * len(self.floor)).astype(np.intp) % len(self.floor)
-        return self.floor[place[:, 1], place[:, 0]].astype(np.float64)
+    def score(self, placements: Floats, lines: Floats) -> Floats:
+        """Return the excess at all lines, added up, for (m, 6) placements: (m,)."""
+        jacobians = self.jacobians(placements)
+        frequencies = np.einsum("mbij,ki->bmkj", jacobians, lines / TILE)
+        return np.asarray(sum(_lookup(e, f).sum(axis=1) for e, f in zip(self.excess, frequencies, strict=True)))
 
-    def excess_at(self, frequencies: Floats) -> Floats:
-        """Return the excess at (..., 2) frequencies, bilinear between grid points; 0 beyond the Nyquist limit."""
-        side = len(self.excess)
-        low = np.floor(frequencies * side).astype(np.intp)
-        u, v = np.moveaxis(frequencies * side - low, -1, 0)
-        x, y = np.moveaxis(low % side, -1, 0)
-        x_next, y_next = (x + 1) % side, (y + 1) % side
-        upper = self.excess[y, x] * (1 - u) + self.excess[y, x_next] * u
-        lower = self.excess[y_next, x] * (1 - u) + self.excess[y_next, x_next] * u
-        inside = (np.abs(frequencies) < 0.5).all(axis=-1)
-        return np.where(inside, upper * (1 - v) + lower * v, 0.0)
+    def jacobians(self, placements: Floats) -> Floats:
+        """Return the (m, blocks, 2, 2) Jacobians at the centers; parameters are four of B, two of perspective."""
+        linear, lean = placements[:, :4].reshape(-1, 2, 2), placements[:, 4:]
+        depth = 1 + lean @ self.centers.T
+        moved = np.einsum("mij,bj->mbi", linear, self.centers)
+        numerator = linear[:, None] * depth[..., None, None] - moved[..., None] * lean[:, None, None, :]
+        return np.asarray(numerator / depth[..., None, None] ** 2)
+
+
+class Chart:
+    """The log-polar map of one resolution and what the lines look like on it.
+
+    Half a turn goes into as many rows, and the logarithm of the radius into as many columns, as there are ``cells``.
+    """
+
+    def __init__(self, lines: Floats, cells: int) -> None:
+        self._low = float(np.log(BAND[0] / SCALES[1]))
+        self._cells, self._step = cells, (float(np.log(BAND[1] / SCALES[0])) - self._low) / cells
+        self._shifts = np.arange(int(-np.log(SCALES[1]) / self._step), int(-np.log(SCALES[0]) / self._step) + 1)
+        self._kernels = [np.conj(np.fft.rfft2(self._drawn(lines @ mirror))) for mirror in _MIRRORS]
+        radius = np.exp(self._low + self._step * np.arange(cells))
+        angle = np.pi / cells * np.arange(cells)
+        self._points = np.stack((np.outer(np.cos(angle), radius), np.outer(np.sin(angle), radius))).astype(np.float32)
+        self._places = functools.lru_cache(maxsize=2)(self._unbent_places)
+
+    def starts(self, blocks: Blocks, count: int, bend: Floats) -> list[tuple[float, Floats]]:
+        """Score all turns and sizes, of the picture and its mirror image, after one bend.
+
+        Args:
+            blocks: of the picture.
+            count: peaks of each of the two maps to return.
+            bend: (6,) a placement's parameters: a stretch, a lean or none.
+
+        Returns:
+            Pairs of a score, in standard deviations of its map, and a placement's parameters (6,).
+        """
+        image = np.fft.rfft2(self._seen(blocks, bend))
+        found: list[tuple[float, Floats]] = []
+        for kernel, mirror in zip(self._kernels, _MIRRORS, strict=True):
+            scores = np.fft.irfft2(image * kernel, s=(self._cells, self._cells))[:, self._shifts % self._cells]
+            scores = (scores - scores.mean()) / (scores.std() + 1e-9)
+            for row, column in _peaks(scores, count):
+                linear = mirror @ self._similarity(row, column).T @ bend[:4].reshape(2, 2)
+                found.append((float(scores[row, column]), np.concatenate((linear.ravel(), bend[4:]))))
+        return found
+
+    def _seen(self, blocks: Blocks, bend: Floats) -> Plane:
+        """Draw what stands out in the blocks on the map, each block's frequencies unbent."""
+        if np.array_equal(bend, UNBENT):
+            places = self._places(blocks.excess.shape[1])
+            return np.asarray(sum(np.append(excess, np.float32(0.0))[places] for excess in blocks.excess))
+        jacobians = blocks.jacobians(bend[None])[0].astype(np.float32)
+        return np.asarray(
+            sum(
+                np.append(excess, np.float32(0.0))[self._bent_places(len(excess), jacobian)]
+                for excess, jacobian in zip(blocks.excess, jacobians, strict=True)
+            )
+        )
+
+    def _unbent_places(self, side: int) -> NDArray[np.int32]:
+        return self._bent_places(side, np.eye(2, dtype=np.float32))
+
+    def _bent_places(self, side: int, jacobian: NDArray[np.float32]) -> NDArray[np.int32]:
+        """Return, for every cell of the map, the nearest point of a raveled spectrum; its size where there is none."""
+        matrix = jacobian.T * np.float32(side)
+        x, y = np.rint(np.einsum("ij,jrc->irc", matrix, self._points)).astype(np.int32)
+        inside = (np.abs(x) < side // 2) & (np.abs(y) < side // 2)
+        return np.where(inside, y % side * side + x % side, np.int32(side * side))
+
+    def _drawn(self, points: Floats) -> Plane:
+        """Draw the lines on the map, each shared by its four nearest cells."""
+        row = np.arctan2(points[:, 1], points[:, 0]) % np.pi * (self._cells / np.pi)
+        column = (np.log(np.hypot(points[:, 0], points[:, 1]) / TILE) - self._low) / self._step
+        chart = np.zeros((self._cells, self._cells), dtype=np.float32)
+        for rows, row_share in _shares(row):
+            for columns, column_share in _shares(column):
+                np.add.at(chart, (rows % self._cells, columns % self._cells), row_share * column_share)
+        return chart
+
+    def _similarity(self, row: int, column: int) -> Floats:
+        """Return the turn and growth of frequencies that a cell of the correlation stands for."""
+        turn, growth = np.pi * row / self._cells, float(np.exp(self._shifts[column] * self._step))
+        return np.array(((np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn)))) * growth
 
 
 class Finder:
-    """The geometry search for one set of lines; keeps what does not depend on the picture.
+    """The geometry search for one set of sync lines; keeps what does not depend on the picture.
 
     Args:
         lines: (n, 2) lattice frequencies in cycles per tile.
-        weights: (n,) what the excess at each line counts: the power that the mark puts there.
     """
 
-    def __init__(self, lines: Floats, weights: Floats) -> None:
-        self._lines, self._weights = lines, weights
-        self._kernels = [np.conj(np.fft.rfft2(self._chart_lines(m))) for m in _UNCHANGED]
+    def __init__(self, lines: Places) -> None:
+        self._lines = lines.astype(np.float64)
+        self._outer = float(np.hypot(*self._lines.T).max()) / TILE
+        self._chart = functools.cache(lambda cells: Chart(self._lines, cells))
 
-    def find(self, plane: Plane, *, starts: int, keep: int) -> tuple[list[Floats], Spectrum]:
-        """Return the ``keep`` most likely matrices A, best first, and the spectrum of the whole plane.
+    def similar(self, plane: Plane, *, keep: int) -> list[Floats]:
+        """Return the ``keep`` likeliest placements (3, 3) of a picture that was turned and resized, best first.
 
-        The two matrices of a picture that was neither turned nor resized, mirrored or not, are added to them.
-
-        Args:
-            plane: leveled picture (H, W).
-            starts: cells of each log-polar map that are refined.
-            keep: number of matrices to return, at most ``2 starts``.
+        Small stretches and shears, up to about one percent, are climbed to.
         """
-        coarse = Spectrum.of(plane, _BLOCK)
-        found = [self._climb(coarse, start, 1.0 / len(coarse.floor)) for start in self._starts(coarse, starts)]
+        coarse = Blocks.of(plane, _LARGE, together=True)
+        found = [self._climb(coarse, start, moves=4) for _, start in self._chart(1024).starts(coarse, 4, UNBENT)]
         found = sorted(found, key=lambda pair: -pair[0])[:keep]
-        if max(plane.shape) <= _BLOCK:
-            return [*(matrix for _, matrix in found), *_UNCHANGED], coarse
-        fine = Spectrum.of(plane, max(plane.shape))
-        climbed = [self._climb(fine, matrix, 1.0 / len(fine.floor))[1] for _, matrix in found]
-        return [*climbed, *_UNCHANGED], fine
+        if max(plane.shape) > _LARGE:
+            fine = Blocks.of(plane, max(plane.shape), together=True)
+            found = [self._climb(fine, start, moves=4) for _, start in found]
+        return [_homogeneous(start, plane, coarse.radius) for _, start in found]
 
-    def _starts(self, spectrum: Spectrum, count: int) -> list[Floats]:
-        chart = np.append(spectrum.excess, np.float32(0.0))[_chart_places(len(spectrum.excess))]
-        image = np.fft.rfft2(chart)
-        matrices: list[Floats] = []
-        for kernel, mirror in zip(self._kernels, _UNCHANGED, strict=True):
-            scores = np.fft.irfft2(image * kernel, s=(_CELLS, _CELLS))[:, _SHIFTS % _CELLS]
-            matrices += [_matrix(row, column) @ mirror for row, column in _peaks(scores, count)]
-        return matrices
+    def bent(self, plane: Plane, *, keep: int) -> list[Floats]:
+        """Return the ``keep`` likeliest placements (3, 3) of a picture that was stretched or seen at an angle too."""
+        blocks = Blocks.of(plane, _SMALL, together=False)
+        bends: list[tuple[float, ...]] = [(stretch, 0, 0, 1, 0, 0) for stretch in STRETCHES]
+        bends += [(stretch, 0, 0, 1, *lean) for stretch in (0.97, 1.03) for lean in LEANS]
+        starts = [start for bend in bends for start in self._chart(512).starts(blocks, 1, np.array(bend))]
+        starts = sorted(starts, key=lambda pair: -pair[0])[: 3 * keep]
+        climbed = sorted((self._climb(blocks, start, moves=6) for _, start in starts), key=lambda pair: -pair[0])
+        return [_homogeneous(start, plane, blocks.radius) for _, start in _distinct(climbed)[:keep]]
 
-    def _chart_lines(self, mirror: Floats) -> Plane:
-        """Draw the lines on the log-polar map, each shared by its four nearest cells."""
-        points = self._lines @ mirror
-        row = np.arctan2(points[:, 1], points[:, 0]) % np.pi * (_CELLS / np.pi)
-        column = (np.log(np.hypot(points[:, 0], points[:, 1]) / TILE) - _LOW) / _STEP
-        chart = np.zeros((_CELLS, _CELLS), dtype=np.float32)
-        for rows, row_share in _shares(row):
-            for columns, column_share in _shares(column):
-                np.add.at(chart, (rows, columns), row_share * column_share * self._weights)
-        return chart
-
-    def _climb(self, spectrum: Spectrum, matrix: Floats, step: float) -> tuple[float, Floats]:
-        """Climb on the weighted excess at the lines; ``step`` in cycles per pixel at the outer edge of the band."""
-        best = self._score(spectrum, matrix[None])[0]
-        size = step * TILE / float(np.hypot(*self._lines.T).max())
+    def _climb(self, blocks: Blocks, start: Floats, *, moves: int) -> tuple[float, Floats]:
+        """Climb on the excess at the lines in ``moves`` directions; return the score and the place reached."""
+        side = blocks.excess.shape[1]
+        steps = np.concatenate((_MOVES[:moves], -_MOVES[:moves]))
+        best, size = blocks.score(start[None], self._lines)[0], 1.0 / side / self._outer
         for _ in range(40):
-            trials = matrix + size * np.concatenate((_MOVES, -_MOVES))
-            scores = self._score(spectrum, trials)
+            trials = start + size * steps
+            scores = blocks.score(trials, self._lines)
             top = int(np.argmax(scores))
             if scores[top] > best:
-                best, matrix = scores[top], trials[top]
-            elif size * len(spectrum.floor) < 0.1:
+                best, start = scores[top], trials[top]
+            elif size * side * self._outer < 0.1:
                 break
             else:
                 size /= 2
-        return float(best), matrix
-
-    def _score(self, spectrum: Spectrum, matrices: Floats) -> Floats:
-        frequencies = np.einsum("mij,kj->mki", matrices, self._lines) / TILE
-        return np.asarray(spectrum.excess_at(frequencies) @ self._weights)
+        return float(best), start
 
 
-@functools.lru_cache(maxsize=4)
-def _chart_places(side: int) -> NDArray[np.int32]:
-    """Return, for every cell of the map, the nearest point of a raveled spectrum; its size where there is none."""
-    radius = (np.exp(_LOW + _STEP * np.arange(_CELLS)) * side).astype(np.float32)
-    angle = (np.pi / _CELLS * np.arange(_CELLS)).astype(np.float32)
-    x = np.rint(np.outer(np.cos(angle), radius)).astype(np.int32)
-    y = np.rint(np.outer(np.sin(angle), radius)).astype(np.int32)
-    inside = (np.abs(x) < side // 2) & (y < side // 2)
-    return np.where(inside, y * side + x % side, np.int32(side * side))
+def _homogeneous(parameters: Floats, plane: Plane, radius: float) -> Floats:
+    """Return the placement with the picture's center at the origin."""
+    matrix = np.eye(3)
+    matrix[:2, :2] = parameters[:4].reshape(2, 2)
+    matrix[2, :2] = parameters[4:] / radius
+    height, width = plane.shape
+    return np.asarray(matrix @ np.array(((1, 0, -width / 2), (0, 1, -height / 2), (0, 0, 1))))
 
 
-def _matrix(row: int, column: int) -> Floats:
-    """Return the turn and growth of frequencies that a cell of the correlation stands for."""
-    turn, growth = np.pi * row / _CELLS, np.exp(_SHIFTS[column] * _STEP)
-    return np.asarray(((np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn))), dtype=np.float64) * float(growth)
+def _distinct(found: Sequence[tuple[float, Floats]]) -> list[tuple[float, Floats]]:
+    """Leave out what is like an earlier one to one percent."""
+    kept: list[tuple[float, Floats]] = []
+    for pair in found:
+        if all(np.abs(pair[1] - other).max() > 0.01 for _, other in kept):
+            kept.append(pair)
+    return kept
+
+
+def _lookup(excess: Plane, frequencies: Floats) -> Floats:
+    """Return the excess at (..., 2) frequencies, bilinear between grid points; 0 beyond the Nyquist limit."""
+    side = len(excess)
+    low = np.floor(frequencies * side).astype(np.intp)
+    u, v = np.moveaxis(frequencies * side - low, -1, 0)
+    x, y = np.moveaxis(low % side, -1, 0)
+    x_next, y_next = (x + 1) % side, (y + 1) % side
+    upper = excess[y, x] * (1 - u) + excess[y, x_next] * u
+    lower = excess[y_next, x] * (1 - u) + excess[y_next, x_next] * u
+    inside = (np.abs(frequencies) < 0.5).all(axis=-1)
+    return np.where(inside, upper * (1 - v) + lower * v, 0.0)
 
 
 def _peaks(scores: NDArray[np.floating[Any]], count: int) -> list[tuple[int, int]]:
@@ -175,7 +256,7 @@ def _peaks(scores: NDArray[np.floating[Any]], count: int) -> list[tuple[int, int
     for _ in range(count):
         row, column = divmod(int(np.argmax(scores)), scores.shape[1])
         found.append((row, column))
-        rows = np.arange(row - 3, row + 4) % _CELLS
+        rows = np.arange(row - 3, row + 4) % len(scores)
         scores[rows, max(0, column - 3) : column + 4] = -np.inf
     return found
 
@@ -183,29 +264,42 @@ def _peaks(scores: NDArray[np.floating[Any]], count: int) -> list[tuple[int, int
 def _shares(places: Floats) -> list[tuple[NDArray[np.intp], Floats]]:
     low = np.floor(places).astype(np.intp)
     part = places - low
-    return [(low % _CELLS, 1.0 - part), ((low + 1) % _CELLS, part)]
+    return [(low, 1.0 - part), (low + 1, part)]
 
 
-def _blocks(plane: Plane, block: int) -> list[Plane]:
-    rows = np.array_split(plane, -(-plane.shape[0] // block), axis=0)
-    return [part for row in rows for part in np.array_split(row, -(-plane.shape[1] // block), axis=1)]
+def _cut(plane: Plane, block: int) -> tuple[list[Plane], Floats]:
+    """Cut a plane into blocks; return them and their centers (n, 2), x and y from the plane's center.
+
+    Small blocks are spread evenly over a large plane and leave parts of it out, as nine of them place it well enough.
+    """
+    height, width = plane.shape
+    spans = [_spans(size, block) for size in (height, width)]
+    boxes = [(*rows, *columns) for rows in spans[0] for columns in spans[1]]
+    centers = [((left + right - width) / 2, (top + bottom - height) / 2) for top, bottom, left, right in boxes]
+    return [plane[top:bottom, left:right] for top, bottom, left, right in boxes], np.array(centers)
+
+
+def _spans(size: int, block: int) -> list[tuple[int, int]]:
+    count = -(-size // block)
+    if block == _SMALL and count > _FEW:
+        return [(start, start + block) for start in np.linspace(0, size - block, _FEW).astype(int).tolist()]
+    edges = np.linspace(0, size, count + 1).astype(int).tolist()
+    return list(pairwise(edges))
 
 
 def _padded(size: int) -> int:
-    """Return the FFT side: a multiple of 256, which has small factors only, of at least 1.5 times the size."""
-    return 256 * -(-3 * size // 512)
+    """Return the FFT side: a multiple of 128, which has small factors only, of at least 1.5 times the size."""
+    return 128 * -(-3 * size // 256)
 
 
-def _local_mean(power: Plane) -> Plane:
-    """Estimate the mean power around each point of a half spectrum.
+def _excess(power: Plane) -> Plane:
+    """Divide the power of a half spectrum by its local mean, cap, center, and complete it by symmetry.
 
-    The mean of logarithms is used, as lines barely lift it. The half plane's edges are repeated instead of mirrored.
+    The local mean is taken of logarithms, as lines barely lift it. The half plane's edges are repeated, not mirrored.
     """
     logs = np.log(power + np.float32(1e-6) * power.mean() + np.float32(1e-12))
-    return np.asarray(np.exp(box(logs, max(3, len(power) // 64)) + np.float32(_EULER)), dtype=np.float32)
-
-
-def _unfold(half: Plane) -> Plane:
-    """Complete the half spectrum of a real plane by its symmetry."""
+    floor = np.exp(box(logs, max(3, len(power) // 64)) + _EULER)
+    half = np.minimum(power / floor, np.float32(_CAP))
+    half -= half.mean()
     rest = np.roll(half[::-1, 1:-1], 1, axis=0)[:, ::-1]
     return np.concatenate((half, rest), axis=1)

@@ -1,50 +1,52 @@
-"""The lattice mark: 64 bits in any photograph, found again after resize, crop, rotation, mirroring and compression.
+"""The lattice mark: 64 bits in any photograph, found again after resize, crop, rotation, perspective and compression.
 
-**Writing.** One secret periodic tile (``pattern``) is added to the picture, its amplitude following local detail: more
-where texture hides it, never less than a floor. The addition moves luma by the wanted amount with the smallest change
-of RGB. **Reading.** In the spectrum of the leveled picture the tile shows as lines. Their magnitudes give rotation,
-scale and mirroring (``geometry``); the pilots' phases give the offset of the tile; the picture's transform at exactly
-the carriers' frequencies, weighted by the noise around each, gives the soft code symbols (``core.coding``).
+**Writing.** A secret tile (``pattern``), one of a family that the picture's own pixels choose from, is added to the
+picture, its amplitude following what each place bears (``visibility``). The writer reads its own draft back and puts
+more where the picture works against a symbol, less where it helps. The addition moves luma with the smallest change of
+RGB. **Reading.** Magnitudes and phases of the sync lines tell how the picture was bent and cropped (``geometry``,
+``alignment``). The pilots say which pattern it carries, and how surely; the carriers, weighted by the noise around
+each, give the soft code symbols (``core.coding``).
 
-**The null** is "this picture does not depend on the key". Then the key's pilot phases are independent and uniform,
-whatever the picture. The statistic of a hypothesis (a matrix and an offset) is ``T = sum w_k cos(U_k)``, with U_k the
-observed phase of pilot k less the key's phase less the offset's ramp, and w_k the pilot's magnitude over its noise.
-
-1. Matrices and weights are functions of the picture and of the positions of pilots and carriers. Positions and phases
-   come from independently derived keys. So, given picture and positions, the candidate matrices and the weights are
-   fixed before the phases are drawn, and choosing them, out of however many, costs nothing.
-2. For a fixed hypothesis the U_k are independent and uniform: each is a uniform angle less a constant. Each pilot is
-   one frequency of a conjugate pair, so none is counted twice. ``cosine_sum_tail`` bounds P(T >= t).
-3. Phases choose among the candidate matrices, their half turns and the offsets of a finite grid. Every one of these is
-   counted in ``searched``, and the bound is multiplied by it. Refinement beyond the grid serves decoding alone.
-
-Independence of the phases holds as far as ChaCha20 and BLAKE2 are pseudo-random. The null says nothing about a mark
-copied onto a foreign picture, nor about pictures that somebody made with the key or by querying a detector.
+What a detection proves, and the null under which, is in ``observations``.
 
 Laws:
-    ``recompute(detection.observations)`` equals the detection, without key and picture, bit for bit on one machine and
-    up to the last bits of its exponential function on another;
-    ``detect`` returns for every picture of at least ``MIN_READ_SIDE`` pixels a side, marked or not.
+    ``detect`` returns for every picture of at least ``MIN_READ_SIDE`` pixels a side, marked or not;
+    ``embed`` is a function of key, strength, picture and word: the same again gives the same.
 """
 
 from __future__ import annotations
 
+import hashlib
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.core.coding import SYMBOLS, decode, encode
-from countermark.core.keys import Secret
+from countermark.core.coding import SYMBOLS, encode
+from countermark.core.keys import Secret, derive_key
 from countermark.core.stats import cosine_sum_tail
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined
-from countermark.marking.image.geometry import Finder, Spectrum
-from countermark.marking.image.pattern import BAND, PILOTS, REPEATS, TILE, Floats, Pattern
-from countermark.marking.image.spectrum import LUMA, Plane, box, luma, transform
+from countermark.marking.image import alignment as align
+from countermark.marking.image.alignment import CAP, REACH, WINDOW, Alignment
+from countermark.marking.image.cells import Cell, agreement
+from countermark.marking.image.geometry import Finder
+from countermark.marking.image.observations import MAX_ALIGNMENTS, recompute
+from countermark.marking.image.pattern import (
+    BAND,
+    HANDS,
+    PATTERNS,
+    PILOTS,
+    SYNC,
+    TILE,
+    Floats,
+    Pattern,
+    Singles,
+)
+from countermark.marking.image.spectrum import LUMA, Plane, backward, leveled, luma, reduced
+from countermark.marking.image.visibility import visibility
 
 # Below these sides, in pixels, a picture is not marked, and not examined.
 MIN_SIDE = 192
@@ -53,40 +55,30 @@ MIN_READ_SIDE = 64
 DEFAULT_STRENGTH = 1.0
 # The tile grows with the picture: its pitch doubles where the short side reaches twice this, four times this, ...
 _SPAN = 512
-# What is larger after reduction to the tile's own pitch is read from a central window of this side.
-_WINDOW = 2048
-# Share of the tile's power that goes to the pilots.
-_PILOT_SHARE = 0.36
-# Offsets tried along each side of the tile, candidate matrices tried, starts refined per orientation.
-_OFFSETS, _CANDIDATES, _STARTS = 256, 4, 4
-_WEIGHT_CAP = 4.0
-# Amplitude in levels at strength 1, and the detail that even the flattest part is credited with.
-_GAIN, _FLAT = 0.82, np.float32(1.5)
-_MAX_SEARCHED = 2**53
-_OBSERVED = {"cosines": PILOTS, "weights": PILOTS, "symbols": SYMBOLS}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Recomputed:
-    """What follows from soft observations alone; the fields mean what they mean in ``Detection``."""
-
-    p_value: float
-    statistic: float
-    trials: int
-    searched: int
-    word: int
-    words_tried: int
+# Shares of the tile's power.
+_SYNC_SHARE, _PILOT_SHARE = 0.30, 0.16
+# A reading of pilots with a p-value whose logarithm is below this ends the search.
+_SURE = -20.0
+# How much of what the picture adds to a symbol the writer takes off, and between which limits.
+_INFORMED, _GAINS = 0.8, (0.5, 1.6)
+# Rows that are marked at once, and rows around them that visibility looks at.
+_ROWS, _MARGIN = 1024, 16
 
 
 @dataclass(frozen=True, slots=True)
-class _Fit:
-    """One hypothesis after alignment: matrix A, offset in tile pixels, pilot cosines and weights."""
+class _Reading:
+    """One alignment after the pilots: the best nonce, its pilots' cosines and weights, and all lines."""
 
-    matrix: Floats
-    offset: Floats
+    alignment: Alignment
+    nonce: int
     cosines: Floats
     weights: Floats
-    score: float
+    values: NDArray[np.complex64]
+    floor: Singles
+
+    @property
+    def score(self) -> float:
+        return float(self.weights @ self.cosines) / math.sqrt(float(self.weights @ self.weights) / 2 + 1e-12)
 
 
 class LatticeMark:
@@ -99,8 +91,8 @@ class LatticeMark:
     """
 
     METHOD = (
-        f"image.lattice/1;tile={TILE};pilots={PILOTS};band={BAND[0]}-{BAND[1]};code=k9r4tb;repeats={REPEATS}"
-        f";share={_PILOT_SHARE};span={_SPAN}"
+        f"image.lattice/2;tile={TILE};sync={SYNC};pilots={PILOTS};patterns={PATTERNS};band={BAND[0]}-{BAND[1]}"
+        f";code=k9r4tb;shares={_SYNC_SHARE}-{_PILOT_SHARE};span={_SPAN}"
     )
 
     def __init__(self, secret: Secret, *, key_id: str = "", strength: float = DEFAULT_STRENGTH) -> None:
@@ -108,7 +100,11 @@ class LatticeMark:
             raise InputError("strength is above 0")
         self.key_id, self._strength = key_id, strength
         self._pattern = Pattern.derive(secret)
-        self._finder: Finder | None = None
+        self._nonce_key = derive_key(secret, "lattice", "nonce")
+        self._finder = Finder(self._pattern.sync)
+        # Conjugate phases of all pilots, by which readings are turned back.
+        self._hands = np.exp(-1j * self._pattern.hand_phases)
+        self._turns = np.exp(-1j * self._pattern.turn_phases).T
 
     def embed(self, image: NDArray[np.uint8], word: int) -> NDArray[np.uint8]:
         """Return a copy of an RGB picture (H, W, 3) that carries the 64-bit ``word``.
@@ -119,16 +115,26 @@ class LatticeMark:
         _check_picture(image, colors=True)
         if min(image.shape[:2]) < MIN_SIDE:
             raise InputError("a picture needs at least {side} pixels a side", side=MIN_SIDE)
-        plane = luma(image)
-        tile = self._tile(word, magnification(*plane.shape)).astype(np.float32)
-        copies = [-(-size // len(tile)) for size in plane.shape]
-        change = _visibility(plane) * np.tile(tile, copies)[: plane.shape[0], : plane.shape[1]]
-        # The shortest RGB step that moves luma by one is along the luma weights. One channel at a time saves memory.
-        step = LUMA * np.float32(self._strength / float(LUMA @ LUMA))
+        code = encode(word).astype(np.float32)
+        nonce, factor = self.nonce(image, word), magnification(*image.shape[:2])
+        plane = _canonical(image, factor)
+        draft = plane + self._strength * visibility(plane) * self._tile(code, nonce, *plane.shape)
+        tile = self._tile(code * self._gains(draft, code, nonce), nonce, *plane.shape)
+        # The shortest RGB step that moves luma by one is along the luma weights.
+        steps = LUMA * np.float32(self._strength / float(LUMA @ LUMA))
         marked = np.empty_like(image)
-        for i in range(3):
-            marked[..., i] = np.clip(np.rint(image[..., i] + change * step[i]), 0, 255)
+        for top in range(0, len(image), _ROWS):
+            rows = slice(top, min(top + _ROWS, len(image)))
+            change = _visible(image, rows) * _magnified(tile, factor, rows, image.shape[1])
+            for i, step in enumerate(steps):
+                marked[rows, :, i] = np.clip(np.rint(image[rows, :, i] + change * step), 0, 255)
         return marked
+
+    def nonce(self, image: NDArray[np.uint8], word: int) -> int:
+        """Return which pattern a picture (H, W, 3) is marked with for a word: drawn from both and the key."""
+        hasher = hashlib.blake2b(word.to_bytes(8, "big"), key=self._nonce_key.reveal(), digest_size=8)
+        hasher.update(np.ascontiguousarray(image).data)
+        return int.from_bytes(hasher.digest(), "big") % PATTERNS
 
     def detect(self, image: NDArray[np.uint8]) -> Detection | NotExamined:
         """Look for the mark in a picture (H, W, 3) or (H, W).
@@ -139,79 +145,128 @@ class LatticeMark:
         _check_picture(image, colors=False)
         if min(image.shape[:2]) < MIN_READ_SIDE:
             return NotExamined("too-small", f"the picture has a side of less than {MIN_READ_SIDE} pixels")
-        reduction = magnification(*image.shape[:2])
-        plane = _leveled(_reduced(luma(image), reduction))
-        if self._finder is None:
-            self._finder = _finder(self._pattern)
-        matrices, spectrum = self._finder.find(plane, starts=_STARTS, keep=_CANDIDATES)
-        fits = [fit for matrix in matrices for fit in self._align(plane, spectrum, matrix)]
-        best = max(fits, key=lambda fit: fit.score)
-        symbols = self._symbols(plane, spectrum, best)
-        return self._report(best, symbols, searched=len(fits) * _OFFSETS**2, reduction=reduction)
+        factor = magnification(*image.shape[:2])
+        sync, best = self._search(leveled(_central(_canonical(image, factor))))
+        seen = self._report(sync, best, factor)
+        return replace(seen, geometry={**seen.geometry, "placement": _placement(best, image.shape, factor)})
 
-    def _tile(self, word: int, magnified: int) -> Floats:
-        """Return the tile of a word, ``magnified * TILE`` pixels a side: mean 0, root mean square 1."""
+    def detect_regions(self, image: NDArray[np.uint8]) -> list[tuple[tuple[int, int, int, int], Detection]]:
+        """Look for marks in overlapping windows, each by itself: pasted fragments, mosaics of marked pictures.
+
+        Returns:
+            A window (left, top, right, bottom) in pixels and what was seen in it, for every window that was examined,
+            best first. All windows are counted in the p-values.
+        """
+        _check_picture(image, colors=False)
+        windows = _windows(*image.shape[:2])
+        seen = [(window, self.detect(image[window[1] : window[3], window[0] : window[2]])) for window in windows]
+        found = [(window, _corrected(each, len(windows))) for window, each in seen if isinstance(each, Detection)]
+        return sorted(found, key=lambda pair: pair[1].p_value)
+
+    def cells(self, image: NDArray[np.uint8], detection: Detection) -> list[Cell]:
+        """Say where in a suspect the mark that was detected in it lies, square by square of the tile."""
+        if detection.word is None or detection.nonce is None:
+            return []
+        tile = self._tile(encode(detection.word).astype(np.float32), detection.nonce, TILE, TILE)
+        return agreement(leveled(luma(image)), np.reshape(detection.geometry["placement"], (3, 3)), tile)
+
+    def tail_at(self, image: NDArray[np.uint8], nonce: int) -> float:
+        """Return the bound for one hypothesis fixed beforehand: the picture as it stands, with this nonce.
+
+        It tests the bound before anything is searched, and is not a detection.
+        """
+        plane = leveled(_central(_canonical(image, magnification(*image.shape[:2]))))
+        reading = self._read(Alignment.as_marked(plane), nonce)
+        return cosine_sum_tail(reading.weights, float(reading.weights @ reading.cosines))
+
+    def _tile(self, symbols: Singles, nonce: int, height: int, width: int) -> Plane:
+        """Return the tile that carries 256 symbols, repeated to (height, width): mean 0, root mean square about 1."""
         pattern = self._pattern
-        parts = encode(word)[pattern.symbols] * pattern.signs
-        carriers = (parts[:, 0] + 1j * parts[:, 1]) * math.sqrt((1 - _PILOT_SHARE) / 2 / len(parts))
-        pilots = np.exp(1j * pattern.phases) * math.sqrt(_PILOT_SHARE / PILOTS)
-        places = np.concatenate((pattern.carriers, pattern.pilots)).astype(np.intp)
-        side = magnified * TILE
-        spectrum = np.zeros((side, side), dtype=np.complex128)
-        spectrum[places[:, 1], places[:, 0]] = np.concatenate((carriers, pilots))
-        return np.fft.ifft2(spectrum).real * (math.sqrt(2) * side**2)
+        hand, phases = pattern.pilots(nonce)
+        parts = symbols[pattern.symbols] * pattern.signs(nonce)
+        carried = (1 - _SYNC_SHARE - _PILOT_SHARE) / 2 / (len(parts) - PILOTS)
+        lines = (parts[:, 0] + 1j * parts[:, 1]) * np.float32(math.sqrt(carried))
+        lines[hand] = np.exp(1j * phases) * math.sqrt(_PILOT_SHARE / PILOTS)
+        sync = np.exp(1j * pattern.sync_phases) * math.sqrt(_SYNC_SHARE / SYNC)
+        return _drawn(np.concatenate((pattern.lines, pattern.sync)), np.concatenate((lines, sync)), height, width)
 
-    def _align(self, plane: Plane, spectrum: Spectrum, matrix: Floats) -> list[_Fit]:
-        """Find the best offset of the tile for a matrix and for its half turn, which has the same magnitudes."""
-        frequencies = self._pattern.pilots @ matrix.T / TILE
-        values = transform(plane, frequencies)
-        weights = np.abs(values) / np.sqrt(spectrum.floor_at(frequencies))
-        weights = np.asarray(np.round(np.minimum(weights, _WEIGHT_CAP), 4), dtype=np.float64)
-        angles = np.angle(values)
-        return [self._fit(matrix, angles, weights), self._fit(-matrix, -angles, weights)]
+    def _gains(self, draft: Plane, code: Singles, nonce: int) -> Singles:
+        """Read a draft and return what each symbol's amplitude is to be multiplied with: about 1 in the mean square."""
+        read = self._symbols(self._read(Alignment.as_marked(leveled(_central(draft))), nonce)) * code
+        surplus = read / max(float(read.mean()), 0.1) - 1
+        gains = np.clip(1 - _INFORMED * surplus, *_GAINS)
+        return np.asarray(gains / math.sqrt(float(gains @ gains) / SYMBOLS), dtype=np.float32)
 
-    def _fit(self, matrix: Floats, angles: Floats, weights: Floats) -> _Fit:
-        """Score every offset of the grid by one FFT and keep the best."""
-        turns = angles - self._pattern.phases
-        place = self._pattern.pilots.astype(np.intp) % _OFFSETS
-        grid = np.zeros((_OFFSETS, _OFFSETS), dtype=np.complex128)
-        grid[place[:, 1], place[:, 0]] = weights * np.exp(1j * turns)
-        y, x = divmod(int(np.argmax(np.fft.fft2(grid).real)), _OFFSETS)
-        offset = np.array((x, y)) * (TILE / _OFFSETS)
-        cosines = np.cos(turns - 2 * np.pi / TILE * (self._pattern.pilots @ offset))
+    def _search(self, plane: Plane) -> tuple[Alignment, _Reading]:
+        """Read alignments, the cheap ones first, until they are sure; return the best by sync lines and by pilots."""
+        best: tuple[Alignment, _Reading] | None = None
+        for alignments in self._alignments(plane):
+            readings = [self._read(alignment) for alignment in alignments]
+            if best is not None:
+                alignments, readings = [best[0], *alignments], [best[1], *readings]
+            best = max(alignments, key=lambda each: each.score), max(readings, key=lambda each: each.score)
+            # A cosine of weight w is as narrow as a normal variable of variance w^2 / 2, or narrower.
+            if math.log(MAX_ALIGNMENTS * PATTERNS) - best[1].score ** 2 / 2 < _SURE:
+                break
+        if best is None:
+            raise AssertionError("a picture has an alignment")
+        return best
+
+    def _alignments(self, plane: Plane) -> Iterator[list[Alignment]]:
+        """Yield up to ``MAX_ALIGNMENTS`` alignments in five groups, found by the sync lines alone."""
+        yield align.as_it_stands(plane, self._pattern)
+        yield self._placed(plane, self._finder.similar(plane, keep=4))
+        # A piece of a large picture has a larger tile than a picture of its size.
+        for factor in (2, 4):
+            small = reduced(plane, factor)
+            if min(small.shape) >= MIN_SIDE:
+                found = self._placed(small, self._finder.similar(small, keep=4))
+                shrink = np.diag((1 / factor, 1 / factor, 1.0))
+                yield [replace(each, placement=each.placement @ shrink) for each in found]
+        yield self._placed(plane, self._finder.bent(plane, keep=4))
+
+    def _placed(self, plane: Plane, placements: list[Floats]) -> list[Alignment]:
+        """Align under each placement; return the best two, and the best followed into its bends."""
+        found = [each for placement in placements for each in align.placed(plane, placement, self._pattern)]
+        found = sorted(found, key=lambda each: -each.score)[:2]
+        followed = align.follow(plane, found[0], self._pattern)
+        return [*found, followed] if followed else found
+
+    def _read(self, alignment: Alignment, nonce: int | None = None) -> _Reading:
+        """Read all lines, and find the nonce whose pilots agree best, unless it is given."""
+        pattern = self._pattern
+        values, floor = alignment.read(pattern.lines)
+        sizes = np.abs(values)
+        weights = np.minimum(sizes / np.sqrt(floor), CAP).round(3)
+        if nonce is None:
+            dealt = weights[: HANDS * PILOTS].reshape(HANDS, PILOTS)
+            turned = (values / np.maximum(sizes, np.float32(1e-20)))[: HANDS * PILOTS].reshape(HANDS, PILOTS) * dealt
+            scores = ((turned * self._hands) @ self._turns).real
+            nonce = int(np.argmax(scores / (np.sqrt((dealt**2).sum(axis=1, keepdims=True)) + np.float32(1e-9))))
+        hand, phases = pattern.pilots(nonce)
+        cosines = np.cos(np.angle(values[hand]).astype(np.float64) - phases)
         # Rounded down, so that the recomputed statistic is never above the observed one.
-        cosines = np.asarray(np.floor(cosines * 1e4) / 1e4, dtype=np.float64)
-        score = float(weights @ cosines) / math.sqrt(float(weights @ weights) / 2 + 1e-12)
-        return _Fit(matrix, self._polish(turns, weights, offset), cosines, weights, score)
+        cosines = np.floor(cosines * 1e4) / 1e4
+        return _Reading(alignment, nonce, cosines, weights[hand].astype(np.float64).round(3), values, floor)
 
-    def _polish(self, turns: Floats, weights: Floats, offset: Floats) -> Floats:
-        """Refine an offset between the points of the grid, for decoding only."""
-        step = TILE / _OFFSETS
-        moves = np.stack(np.meshgrid((-1.0, 0.0, 1.0), (-1.0, 0.0, 1.0)), axis=-1).reshape(-1, 2)
-        for _ in range(4):
-            step /= 2
-            trials = offset + step * moves
-            ramps = 2 * np.pi / TILE * (trials @ self._pattern.pilots.T)
-            offset = trials[int(np.argmax(np.cos(turns - ramps) @ weights))]
-        return offset
-
-    def _symbols(self, plane: Plane, spectrum: Spectrum, fit: _Fit) -> Floats:
+    def _symbols(self, reading: _Reading) -> Floats:
         """Return the 256 soft code symbols, whitening undone, scaled to a root mean square of 1 and rounded."""
         pattern = self._pattern
-        frequencies = pattern.carriers @ fit.matrix.T / TILE
-        values = transform(plane, frequencies) / spectrum.floor_at(frequencies)
-        values = values * np.exp(-2j * np.pi / TILE * (pattern.carriers @ fit.offset))
-        values[(np.abs(frequencies) >= 0.5).any(axis=1)] = 0.0
-        parts = np.stack((values.real, values.imag), axis=1) * pattern.signs
+        values = reading.values / reading.floor
+        values[pattern.pilots(reading.nonce)[0]] = 0
+        parts = np.stack((values.real, values.imag), axis=1) * pattern.signs(reading.nonce)
         sums = np.bincount(pattern.symbols.ravel(), weights=parts.ravel(), minlength=SYMBOLS)
-        return np.round(sums / math.sqrt(float(sums @ sums) / SYMBOLS + 1e-30), 4)
+        return np.asarray(np.round(sums / math.sqrt(float(sums @ sums) / SYMBOLS + 1e-30), 4))
 
-    def _report(self, fit: _Fit, symbols: Floats, *, searched: int, reduction: int) -> Detection:
+    def _report(self, sync: Alignment, reading: _Reading, factor: int) -> Detection:
         observations = {
-            "cosines": fit.cosines.tolist(),
-            "weights": fit.weights.tolist(),
-            "symbols": symbols.tolist(),
-            "searched": searched,
+            "sync_cosines": sync.cosines.tolist(),
+            "sync_weights": sync.weights.tolist(),
+            "cosines": reading.cosines.tolist(),
+            "weights": reading.weights.tolist(),
+            "symbols": self._symbols(reading).tolist(),
+            "nonce": reading.nonce,
+            "windows": 1,
         }
         result = recompute(observations)
         return Detection(
@@ -222,8 +277,10 @@ class LatticeMark:
             trials=result.trials,
             searched=result.searched,
             word=result.word,
+            words=result.words,
             words_tried=result.words_tried,
-            geometry=_describe(fit, reduction),
+            nonce=result.nonce,
+            geometry=_describe(reading.alignment.whole, factor),
             observations=observations,
         )
 
@@ -237,50 +294,78 @@ def magnification(height: int, width: int) -> int:
     return int(1 << max(0, (min(height, width) // _SPAN).bit_length() - 1))
 
 
-def recompute(observations: Mapping[str, Any]) -> Recomputed:
-    """Return p-value, statistic and word from a detection's soft observations, without key and picture.
+def _drawn(lines: NDArray[np.intp], values: NDArray[np.complex64], height: int, width: int) -> Plane:
+    """Return the waves of ``values`` at (n, 2) lines, added up, over (height, width) pixels."""
+    spectrum = np.zeros((2 * REACH, REACH), dtype=np.complex64)
+    spectrum[lines[:, 1] + REACH, lines[:, 0]] = values
+    # Of frequencies x = 0 the transform wants both of a conjugate pair.
+    spectrum[1:, 0] += spectrum[:0:-1, 0].conj()
+    tile = backward(spectrum, TILE, min(height, TILE), min(width, TILE)) * np.float32(TILE**2 / math.sqrt(2))
+    if max(height, width) <= TILE:
+        return tile
+    return tile[np.ix_(np.arange(height) % TILE, np.arange(width) % TILE)]
 
-    Args:
-        observations: ``cosines`` and ``weights`` of the pilots at the best hypothesis, the 256 soft code
-            ``symbols`` and ``searched``, the number of hypotheses.
 
-    Raises:
-        InputError: a list of another length, a value that is not a finite number or out of range.
-    """
-    lists = {name: _numbers(observations, name, count) for name, count in _OBSERVED.items()}
-    cosines, weights = lists["cosines"], lists["weights"]
-    searched = observations.get("searched")
-    if not isinstance(searched, int) or isinstance(searched, bool) or not 1 <= searched <= _MAX_SEARCHED:
-        raise InputError("the observations do not say how many hypotheses were searched")
-    if (np.abs(cosines) > 1).any() or (weights < 0).any() or (weights > _WEIGHT_CAP).any():
-        raise InputError("pilot observations are out of range")
-    # math.fsum rounds once, so that the order of a machine's additions does not matter.
-    total = math.fsum(w * c for w, c in zip(weights.tolist(), cosines.tolist(), strict=True))
-    spread = math.sqrt(math.fsum(w * w for w in weights.tolist()) / 2)
-    return Recomputed(
-        p_value=min(1.0, searched * cosine_sum_tail(weights, total)),
-        statistic=total / spread if spread else 0.0,
-        trials=PILOTS,
-        searched=searched,
-        word=decode(lists["symbols"]),
-        words_tried=1,
+def _canonical(image: NDArray[np.uint8], factor: int) -> Plane:
+    """Return the luma of a picture, reduced by ``factor``, row by row of bands, as large pictures fill memory."""
+    step = _ROWS // factor * factor
+    return np.concatenate([reduced(luma(image[top : top + step]), factor) for top in range(0, len(image), step)])
+
+
+def _central(plane: Plane) -> Plane:
+    top, left = (max(0, size - WINDOW) // 2 for size in plane.shape)
+    return plane[top : top + WINDOW, left : left + WINDOW]
+
+
+def _decentral(points: Floats, shape: tuple[int, ...], factor: int) -> Floats:
+    """Take (n, 2) points of the central part of a reduced picture back to the picture's own pixels."""
+    left, top = (max(0, size // factor - WINDOW) // 2 for size in (shape[1], shape[0]))
+    return np.asarray((points + np.array((left, top))) * factor)
+
+
+def _placement(reading: _Reading, shape: tuple[int, ...], factor: int) -> list[float]:
+    """Return the homogeneous 3x3 matrix, row by row, from the picture's pixels to the tile's, both by corners."""
+    low = _decentral(np.zeros((1, 2)), shape, factor)[0]
+    inward = np.array(((1 / factor, 0, -0.5 - low[0] / factor), (0, 1 / factor, -0.5 - low[1] / factor), (0, 0, 1)))
+    outward = np.array(((1.0, 0, 0.5), (0, 1.0, 0.5), (0, 0, 1)))
+    whole = outward @ reading.alignment.whole @ inward
+    return [round(float(value), 9) for value in (whole / whole[2, 2]).ravel()]
+
+
+def _visible(image: NDArray[np.uint8], rows: slice) -> Plane:
+    """Return the visibility of some rows, seen with their surroundings."""
+    top, bottom = max(0, rows.start - _MARGIN), min(len(image), rows.stop + _MARGIN)
+    return visibility(luma(image[top:bottom]))[rows.start - top : rows.stop - top]
+
+
+def _magnified(tile: Plane, factor: int, rows: slice, width: int) -> Plane:
+    """Return some rows of a tile that is magnified, with smooth interpolation."""
+    if factor == 1:
+        return tile[rows]
+    from PIL import Image
+
+    part = (0.0, rows.start / factor, width / factor, rows.stop / factor)
+    padded = np.pad(tile, ((0, 1), (0, 1)), mode="edge")
+    size = (width, rows.stop - rows.start)
+    return np.asarray(Image.fromarray(padded).resize(size, Image.Resampling.BICUBIC, box=part))
+
+
+def _windows(height: int, width: int) -> list[tuple[int, int, int, int]]:
+    """Return the whole picture, and squares of half its short side, at least 256 pixels, half overlapping."""
+    side = max(256, min(height, width) // 2)
+    tops, lefts = (
+        np.linspace(0, max(0, size - side), 1 + max(0, -(-2 * (size - side) // side))).astype(int).tolist()
+        for size in (height, width)
     )
+    squares = [(left, top, min(left + side, width), min(top + side, height)) for top in tops for left in lefts]
+    return [(0, 0, width, height), *(square for square in squares if square != (0, 0, width, height))]
 
 
-def _finder(pattern: Pattern) -> Finder:
-    lines = np.concatenate((pattern.pilots, pattern.carriers))
-    powers = np.full(len(lines), (1 - _PILOT_SHARE) / len(pattern.carriers))
-    powers[:PILOTS] = _PILOT_SHARE / PILOTS
-    return Finder(lines, powers / powers[0])
-
-
-def _numbers(observations: Mapping[str, Any], name: str, count: int) -> Floats:
-    values = observations.get(name)
-    if not isinstance(values, list) or len(values) != count:
-        raise InputError("the observations need {count} {name}", count=count, name=name)
-    if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= 1e6 for v in values):
-        raise InputError("{name} holds something that is not a number in range", name=name)
-    return np.array(values, dtype=np.float64)
+def _corrected(seen: Detection, windows: int) -> Detection:
+    """Return a detection in one window of several."""
+    observations = {**seen.observations, "windows": windows}
+    result = recompute(observations)
+    return replace(seen, p_value=result.p_value, searched=result.searched, observations=observations)
 
 
 def _check_picture(image: NDArray[np.uint8], *, colors: bool) -> None:
@@ -288,45 +373,25 @@ def _check_picture(image: NDArray[np.uint8], *, colors: bool) -> None:
         raise InputError("a picture is an array of bytes, height by width by three colors")
 
 
-def _reduced(plane: Plane, factor: int) -> Plane:
-    """Average squares of ``factor`` pixels a side, and keep the central window of the result."""
-    height, width = (size // factor for size in plane.shape)
-    squares = plane[: height * factor, : width * factor].reshape(height, factor, width, factor)
-    small = plane if factor == 1 else squares.mean(axis=(1, 3))
-    top, left = (max(0, size - _WINDOW) // 2 for size in small.shape)
-    return np.asarray(small[top : top + _WINDOW, left : left + _WINDOW])
+def _describe(whole: Floats, factor: int) -> dict[str, float | bool]:
+    """Say in plain numbers how the picture's center was turned, resized, stretched and shifted against the tile.
 
-
-def _leveled(plane: Plane) -> Plane:
-    """Take away the local mean and divide by local activity, so that parts count by their reliability."""
-    rest = plane - box(plane, 6)
-    return np.asarray(rest / (box(np.abs(rest), 8) + np.float32(2.0)))
-
-
-def _visibility(plane: Plane) -> Plane:
-    """Return the root-mean-square change of luma, in levels, that is put into each pixel of a luma plane.
-
-    It grows with the square root of local detail, from a floor in flat parts. Detail is the squared local mean of
-    square roots: a lone edge beside a flat area, around which a mark would show, raises it less than even texture
-    does. Dark parts get less, as screens show their steps more.
+    ``scale`` is in pixels per pixel of the plain tile (see ``magnification``); ``stretch`` is width over height;
+    ``lean`` is how much size changes from one pixel to the next by perspective, in parts per million of a pixel.
     """
-    mean = box(plane, 3)
-    detail = box(np.sqrt(np.abs(plane - mean)), 5) ** 2
-    light = np.float32(0.6) + np.float32(0.4) * np.minimum(mean / np.float32(50.0), 1.0)
-    return np.asarray(_GAIN * light * np.sqrt(detail + _FLAT), dtype=np.float32)
-
-
-def _describe(fit: _Fit, reduction: int) -> dict[str, float | bool]:
-    """Say in plain numbers how the picture was turned, resized and shifted against the tile (see ``magnification``)."""
-    inverse = np.linalg.inv(fit.matrix.T) * reduction
+    inverse = np.linalg.inv(whole[:2, :2] / whole[2, 2]) * factor
     scale = math.sqrt(abs(float(np.linalg.det(inverse))))
     mirrored = bool(np.linalg.det(inverse) < 0)
     turned = inverse @ np.diag((-1.0, 1.0)) if mirrored else inverse
     degrees = math.degrees(math.atan2(turned[1, 0] - turned[0, 1], turned[0, 0] + turned[1, 1]))
+    across, down = np.linalg.norm(inverse, axis=1)
+    offset = whole[:2, 2] / whole[2, 2]
     return {
         "rotation_deg": round(degrees, 2),
         "scale": round(scale, 4),
         "mirrored": mirrored,
-        "offset_x": round(float(fit.offset[0]) % TILE, 2),
-        "offset_y": round(float(fit.offset[1]) % TILE, 2),
+        "stretch": round(float(across / max(down, 1e-9)), 4),
+        "lean": round(float(np.hypot(*whole[2, :2]) / abs(whole[2, 2])) * 1e6, 1),
+        "offset_x": round(float(offset[0]) % TILE, 2),
+        "offset_y": round(float(offset[1]) % TILE, 2),
     }

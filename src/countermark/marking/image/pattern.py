@@ -1,12 +1,17 @@
-"""The secret tile: which frequencies are pilots, their phases, and where each code symbol lives.
+"""The secret tile: which frequencies carry what, under one key.
 
-The tile is periodic with ``TILE`` pixels, so its energy lies on the lattice of frequencies ``k / TILE`` cycles per
-pixel, k a pair of integers. Only those of an annulus are used: lower ones show and fight the picture's own energy,
-higher ones die in JPEG and in a resize to half. A key shuffles them; the first ``PILOTS`` become pilots, the next carry
-two code symbols each (real and imaginary part), every symbol ``REPEATS`` times at different radii.
+The tile has ``TILE`` pixels a side, so its energy lies on the lattice of frequencies ``k / TILE`` cycles per pixel, k a
+pair of integers. Only those of an annulus are used: lower ones show and fight the picture's own energy, higher ones die
+in JPEG and in a resize to half. A key shuffles them. The first ``SYNC`` become the *sync lines*, few and strong, the
+same in every picture of the key: they say how a picture was cropped, resized and turned, and nothing else. The rest is
+dealt into 64 hands of ``PILOTS`` lines. A *pattern* is a pair (a, b), its number the *nonce*: the lines of hand a are
+its *pilots*, with phases that are sums of a's and b's; all other lines are *carriers* of two code symbols each.
 
-Positions, pilot phases and symbol signs come from three independently derived keys. That the phases are independent of
-the positions is what the null of the detector rests on (``lattice``).
+So pictures of one key and word share the sync lines only. Averaging them shows nothing of the rest, as the phases of
+the ``PATTERNS`` patterns are independent, and no line of a single picture stands out but the sync lines.
+
+Law: sync lines, hands and symbols' places depend on the key's *positions* alone, sync phases, pilot phases and signs on
+four further keys derived independently. The null of the detector (``lattice``) rests on it.
 """
 
 from __future__ import annotations
@@ -19,66 +24,93 @@ from numpy.typing import NDArray
 from countermark.core.coding import SYMBOLS
 from countermark.core.keys import Secret, derive_key, keystream
 
-TILE = 128
-PILOTS = 96
-REPEATS = 6
+TILE = 1024
+SYNC = 48
+HANDS, TURNS, PILOTS = 64, 256, 768
+PATTERNS = HANDS * TURNS
 BAND = (0.06, 0.20)
-_CARRIERS = REPEATS * SYMBOLS // 2
 
 Floats = NDArray[np.float64]
+Singles = NDArray[np.float32]
+Places = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Pattern:
-    """What one key places in the tile.
+    """What one key places in the tile. A line (x, y) is in cycles per tile, one of each conjugate pair, x >= 0.
 
-    ``pilots`` (PILOTS, 2) and ``carriers`` (REPEATS * SYMBOLS / 2, 2): frequencies in cycles per tile, one of each
-    conjugate pair, in the order (x, y). ``phases`` (PILOTS,): radians in [0, 2 pi). ``symbols`` and ``signs``
-    (carriers, 2): which code symbol the real and the imaginary part hold, and its whitening sign.
+    Attributes:
+        sync: (SYNC, 2) lines.
+        sync_phases: (SYNC,) radians in [0, 2 pi).
+        lines: (n, 2) all other lines; hand ``a`` is ``lines[a * PILOTS : (a + 1) * PILOTS]``.
+        symbols: (n, 2) which code symbol the real and the imaginary part of a carrier hold.
+        hand_phases: (HANDS, PILOTS) and ``turn_phases`` (TURNS, PILOTS); pilot j of pattern (a, b) has the phase
+            ``hand_phases[a, j] + turn_phases[b, j]``.
     """
 
-    pilots: Floats
-    phases: Floats
-    carriers: Floats
-    symbols: NDArray[np.intp]
-    signs: Floats
+    sync: Places
+    sync_phases: Singles
+    lines: Places
+    symbols: Places
+    hand_phases: Singles
+    turn_phases: Singles
+    signs_key: Secret
 
     @classmethod
     def derive(cls, secret: Secret) -> Pattern:
-        """Derive the pattern of an embedding key."""
-        lattice = _annulus()
-        order = _order(derive_key(secret, "lattice", "positions"), len(lattice))
-        pilots, carriers = lattice[order[:PILOTS]], lattice[order[PILOTS : PILOTS + _CARRIERS]]
-        carriers = carriers[np.argsort((carriers**2).sum(axis=1), kind="stable")]
-        numbers = _integers(derive_key(secret, "lattice", "phases"), PILOTS)
-        signs = 1.0 - 2.0 * (_integers(derive_key(secret, "lattice", "signs"), 2 * _CARRIERS) >> np.uint64(63))
+        """Derive the patterns of an embedding key."""
+        annulus = _annulus()
+        order = _order(derive_key(secret, "lattice", "positions"), len(annulus))
+        lines = annulus[order[SYNC:]]
+        pilots = _phases(derive_key(secret, "lattice", "pilots"), (HANDS + TURNS) * PILOTS).reshape(-1, PILOTS)
         return cls(
-            pilots=pilots,
-            phases=numbers.astype(np.float64) * (2 * np.pi / 2**64),
-            carriers=carriers,
-            symbols=_places(derive_key(secret, "lattice", "symbols")),
-            signs=signs.astype(np.float64).reshape(_CARRIERS, 2),
+            sync=annulus[order[:SYNC]],
+            sync_phases=_phases(derive_key(secret, "lattice", "sync"), SYNC),
+            lines=lines,
+            symbols=_symbols(derive_key(secret, "lattice", "symbols"), lines),
+            hand_phases=pilots[:HANDS],
+            turn_phases=pilots[HANDS:],
+            signs_key=derive_key(secret, "lattice", "signs"),
         )
 
+    def signs(self, nonce: int) -> Singles:
+        """Return the whitening signs of all lines under a pattern: (n, 2), independent from pattern to pattern."""
+        stream = keystream(self.signs_key, -(-2 * len(self.lines) // 8), stream=nonce)
+        bits = np.unpackbits(np.frombuffer(stream, np.uint8), count=2 * len(self.lines))
+        return (1.0 - 2.0 * bits.astype(np.float32)).reshape(-1, 2)
 
-def _annulus() -> Floats:
+    def pilots(self, nonce: int) -> tuple[slice, Singles]:
+        """Return which of ``lines`` are the pilots of a pattern, and their phases (PILOTS,) in radians."""
+        hand, turn = divmod(nonce, TURNS)
+        return slice(hand * PILOTS, (hand + 1) * PILOTS), self.hand_phases[hand] + self.turn_phases[turn]
+
+
+def _annulus() -> Places:
     """Return the lattice frequencies of one half plane within ``BAND``, as (n, 2) integers in a fixed order."""
-    reach = int(np.ceil(BAND[1] * TILE))
-    x, y = np.meshgrid(np.arange(-reach, reach + 1), np.arange(0, reach + 1))
+    reach = int(BAND[1] * TILE)
+    x, y = np.meshgrid(np.arange(0, reach + 1), np.arange(-reach, reach + 1))
     radius = np.hypot(x, y) / TILE
-    chosen = (radius >= BAND[0]) & (radius <= BAND[1]) & ((y > 0) | (x > 0))
-    return np.stack((x[chosen], y[chosen]), axis=1).astype(np.float64)
+    chosen = (radius >= BAND[0]) & (radius <= BAND[1]) & ((x > 0) | (y > 0))
+    return np.stack((x[chosen], y[chosen]), axis=1)
 
 
-def _places(key: Secret) -> NDArray[np.intp]:
-    """Give every block of 128 carriers, taken in order of radius, all 256 symbols once, each block in its own order."""
-    blocks = [_order(key, SYMBOLS, stream=block) for block in range(REPEATS)]
-    return np.concatenate(blocks).reshape(_CARRIERS, 2)
+def _symbols(key: Secret, lines: Places) -> Places:
+    """Give every block of 128 lines, taken in order of radius, all 256 symbols once, each block in its own order."""
+    by_radius = np.argsort((lines**2).sum(axis=1), kind="stable")
+    blocks = -(-len(lines) * 2 // SYMBOLS)
+    numbers = _integers(key, blocks * SYMBOLS).reshape(blocks, SYMBOLS)
+    places = np.empty_like(lines)
+    places[by_radius] = np.argsort(numbers, axis=1, kind="stable").reshape(-1, 2)[: len(lines)]
+    return places
 
 
-def _order(key: Secret, size: int, *, stream: int = 0) -> NDArray[np.intp]:
-    return np.argsort(_integers(key, size, stream=stream), kind="stable")
+def _order(key: Secret, size: int) -> Places:
+    return np.argsort(_integers(key, size), kind="stable")
 
 
-def _integers(key: Secret, size: int, *, stream: int = 0) -> NDArray[np.uint64]:
-    return np.frombuffer(keystream(key, 8 * size, stream=stream), dtype="<u8").astype(np.uint64)
+def _phases(key: Secret, size: int) -> Singles:
+    return (_integers(key, size).astype(np.float64) * (2 * np.pi / 2**64)).astype(np.float32)
+
+
+def _integers(key: Secret, size: int) -> NDArray[np.uint64]:
+    return np.frombuffer(keystream(key, 8 * size), dtype="<u8").astype(np.uint64)

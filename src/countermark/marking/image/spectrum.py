@@ -1,4 +1,4 @@
-"""Pictures as the detector sees them: luma, leveled residual, spectrum at arbitrary frequencies."""
+"""Pictures as the detector sees them: luma, leveled residual, and spectra on the lattice of a square tile."""
 
 from __future__ import annotations
 
@@ -19,41 +19,76 @@ def luma(image: NDArray[np.uint8]) -> Plane:
     return np.asarray(red + green + blue, dtype=np.float32)
 
 
+def leveled(plane: Plane) -> Plane:
+    """Take away the local mean and divide by local activity, so that parts count by their reliability."""
+    rest = plane - box(plane, 6)
+    return np.asarray(rest / (box(np.abs(rest), 8) + np.float32(2.0)))
+
+
 def box(plane: Plane, radius: int) -> Plane:
     """Return the mean over squares of ``2 radius + 1`` pixels, edges repeated."""
-    return _slide(_slide(plane, radius).T, radius).T
-
-
-def _slide(plane: Plane, radius: int) -> Plane:
     width = 2 * radius + 1
-    padded = np.pad(plane, ((radius + 1, radius), (0, 0)), mode="edge")
-    sums = np.cumsum(padded, axis=0, dtype=np.float64)
-    return np.asarray((sums[width:] - sums[:-width]) / width, dtype=np.float32)
+    padded = np.pad(plane, radius, mode="edge")
+    sums = _running_sums(_running_sums(padded, width).T, width).T
+    return np.asarray(sums * np.float32(1 / width**2))
 
 
-def transform(plane: Plane, frequencies: NDArray[np.float64]) -> NDArray[np.complex128]:
-    """Return the discrete-time Fourier transform of ``plane`` at any frequencies, exactly.
+def reduced(plane: Plane, factor: int) -> Plane:
+    """Average squares of ``factor`` pixels a side; what does not fill a square is left out."""
+    if factor == 1:
+        return plane
+    height, width = (size // factor for size in plane.shape)
+    squares = plane[: height * factor, : width * factor].reshape(height, factor, width, factor)
+    return np.asarray(squares.mean(axis=(1, 3)), dtype=np.float32)
 
-    Two matrix products replace resampling the picture: nothing is interpolated and no pixel is left out.
+
+def forward(plane: Plane, side: int, reach: int) -> NDArray[np.complex64]:
+    """Return the low part of a plane's discrete Fourier transform, the plane folded into a square first.
 
     Args:
-        plane: (H, W); its pixel (0, 0) is the origin.
-        frequencies: (n, 2) as (x, y) in cycles per pixel.
+        plane: (H, W); what is beyond ``side`` pixels is added to what is before.
+        side: of the square; the frequency k stands for ``k / side`` cycles per pixel.
+        reach: frequencies x from 0 to ``reach - 1`` and y from ``-reach`` to ``reach - 1`` are computed.
 
     Returns:
-        (n,) sums of ``plane * exp(-2 pi i f.x)``.
+        (2 reach, reach), row ``y + reach``, column ``x``.
     """
-    height, width = plane.shape
-    cos_y, sin_y = _waves(frequencies[:, 1], height)
-    cos_x, sin_x = _waves(frequencies[:, 0], width)
-    cos_rows, sin_rows = np.split(np.concatenate((cos_y, sin_y)) @ plane, 2)
-    real = np.einsum("kx,kx->k", cos_rows, cos_x) - np.einsum("kx,kx->k", sin_rows, sin_x)
-    imaginary = np.einsum("kx,kx->k", sin_rows, cos_x) + np.einsum("kx,kx->k", cos_rows, sin_x)
-    return np.asarray(real - 1j * imaginary, dtype=np.complex128)
+    rows = np.fft.rfft(_folded(plane, side), n=side, axis=1)[:, :reach]
+    values = np.fft.fft(rows, n=side, axis=0)
+    return np.concatenate((values[-reach:], values[:reach]))
 
 
-def _waves(frequencies: NDArray[np.float64], size: int) -> tuple[Plane, Plane]:
-    # Whole turns are taken off in double precision; the rest is precise enough in single.
-    turns = np.outer(frequencies, np.arange(size))
-    angles = ((turns - np.rint(turns)) * (2 * np.pi)).astype(np.float32)
-    return np.cos(angles), np.sin(angles)
+def backward(values: NDArray[np.complex64], side: int, height: int, width: int) -> Plane:
+    """Return the part (height, width), at most ``side`` each, of the real square whose low spectrum is given.
+
+    The inverse of ``forward`` for a square that has no other frequencies.
+    """
+    reach = values.shape[1]
+    columns = np.zeros((side, reach), dtype=np.complex64)
+    columns[-reach:], columns[:reach] = values[:reach], values[reach:]
+    rows = np.fft.ifft(columns, axis=0)[:height]
+    return np.asarray(np.fft.irfft(rows, n=side, axis=1)[:, :width])
+
+
+def _folded(plane: Plane, side: int) -> Plane:
+    if max(plane.shape) <= side:
+        return plane
+    folded = np.zeros((side, side), dtype=np.float32)
+    for top in range(0, plane.shape[0], side):
+        for left in range(0, plane.shape[1], side):
+            part = plane[top : top + side, left : left + side]
+            folded[: part.shape[0], : part.shape[1]] += part
+    return folded
+
+
+def _running_sums(plane: Plane, width: int) -> Plane:
+    """Return the sums of ``width`` rows from each row on, by doubling: sums of 1, 2, 4, ... rows, added up."""
+    count = len(plane) - width + 1
+    total, power, start, size = np.zeros((count, plane.shape[1]), dtype=np.float32), plane, 0, 1
+    while size <= width:
+        if width & size:
+            total += power[start : start + count]
+            start += size
+        power = power[:-size] + power[size:]
+        size *= 2
+    return total

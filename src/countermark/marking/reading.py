@@ -1,0 +1,185 @@
+"""What follows from soft observations alone: of one carrier, or of several pooled, by whichever method.
+
+Detectors, offices and verifiers meet here. ``recompute`` needs neither key nor carrier; a verifier trusts nothing else.
+
+**Pooling** reads several carriers under one key as one, where each is too damaged for itself. All carry the same word,
+so their soft symbols add up. A carrier counts by the evidence that it holds a mark at all, sqrt(-2 ln p): the z-score
+that a normal statistic of such a p-value would have. p_innocent stays what it is for one: it bounds what the code words
+of others do given the summed symbols, whatever these are. p_ours must hold however the carriers depend on one another;
+they may be copies. Fisher's product of p-values needs independence, and would lie. A method that can add its statistics
+up under such dependence says how (``image.pooled``). For the others it is Bonferroni's min(1, K min p), and K is the
+least factor that is valid for the smallest of K p-values under any dependence (V. Vovk, R. Wang, Biometrika 107, 2020).
+
+Laws:
+    ``recompute(d.method, d.observations)`` gives back ``p_value``, ``words`` and ``nonce`` of every detection ``d``,
+    and of every ``pool`` of detections;
+    pooling copies of one carrier gives its words, and no smaller p-value.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import import_module
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.core.canonical import digest, read_digest, show_digest
+from countermark.core.coding import SYMBOLS, codeword_tail, correlate, decode_list
+from countermark.errors import InputError
+from countermark.marking import Detection
+
+MAX_POOL = 100
+# By the method's name and version. Each module has a ``recompute(observations)``.
+_MODULES = {
+    "image.lattice/2": "countermark.marking.image.observations",
+    "image.noise/1": "countermark.marking.image.noise",
+    "image.noise-ledger/1": "countermark.marking.image.noise_ledger",
+}
+_LEAST_P = 1e-300
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reading:
+    """What soft observations say; the fields mean what they mean in ``Detection``.
+
+    ``symbols`` are the 256 soft values that the words were decoded from; None where a method has none. A method that
+    names a recorded generation instead has the digest of its ``pattern``, and ``p_innocent``, which bounds the
+    probability that another of ours would fit as well.
+    """
+
+    p_value: float
+    statistic: float
+    trials: int
+    searched: int
+    words: tuple[int, ...]
+    words_tried: int
+    nonce: int | None
+    symbols: NDArray[np.float64] | None
+    p_innocent: float | None = None
+    pattern: bytes | None = None
+
+    def agreement(self, words: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return how each word's code word correlates with the symbols; nothing correlates with none."""
+        return np.zeros(len(words)) if self.symbols is None else correlate(self.symbols, words)
+
+    def tail(self, word: int) -> float:
+        """Bound the probability that a random word agrees with the symbols as this one does: 2**-64 to 1."""
+        if self.symbols is None:
+            return 1.0
+        return codeword_tail(self.symbols, float(self.agreement(np.array([word], dtype=np.uint64))[0]))
+
+
+def recompute(method: str, observations: Mapping[str, Any]) -> Reading:
+    """Read the soft observations of a detection by ``method``, or of a pool of them.
+
+    Raises:
+        InputError: no such method, or observations that it refuses.
+    """
+    if "pool" not in observations:
+        return _recompute(method, observations)
+    parts = observations["pool"]
+    if not isinstance(parts, list) or not 1 <= len(parts) <= MAX_POOL:
+        raise InputError("a pool holds 1 to {limit} readings", limit=MAX_POOL)
+    readings = [_recompute(method, part) for part in parts]
+    return replace(_pooled(readings), p_value=_pooled_p_value(method, parts, readings))
+
+
+def pool(detections: Sequence[Detection]) -> Detection:
+    """Read several carriers under one key as one. Which carriers are pooled must not depend on what they show.
+
+    Raises:
+        InputError: none, over ``MAX_POOL``, or of several methods or keys.
+    """
+    if len({(each.method, each.key_id) for each in detections}) != 1:
+        raise InputError("only readings by one method under one key can be pooled")
+    method, key_id = detections[0].method, detections[0].key_id
+    observations = {"pool": [dict(each.observations) for each in detections]}
+    result = recompute(method, observations)
+    return Detection(
+        method=method,
+        key_id=key_id,
+        p_value=result.p_value,
+        statistic=result.statistic,
+        trials=result.trials,
+        searched=result.searched,
+        word=result.words[0] if result.words else None,
+        words=result.words,
+        words_tried=result.words_tried,
+        nonce=result.nonce,
+        observations=observations,
+    )
+
+
+def pool_digest(suspects: Sequence[str]) -> str:
+    """Return what stands for a pool where a single suspect's digest would stand: of its digests, in any order."""
+    return show_digest(digest("pool/1", b"".join(sorted(map(read_digest, suspects)))))
+
+
+def _recompute(method: str, observations: Mapping[str, Any]) -> Reading:
+    module = _MODULES.get(_name(method))
+    if module is None:
+        raise InputError("this version does not read {method}", method=method[:200])
+    found = import_module(module).recompute(observations)
+    symbols = observations.get("symbols")
+    return Reading(
+        p_value=found.p_value,
+        statistic=found.statistic,
+        trials=found.trials,
+        searched=found.searched,
+        words=found.words,
+        words_tried=found.words_tried,
+        nonce=found.nonce,
+        symbols=None if symbols is None else np.array(symbols, dtype=np.float64),
+        p_innocent=getattr(found, "p_innocent", None),
+        pattern=getattr(found, "pattern", None),
+    )
+
+
+def _name(method: str) -> str:
+    """Return a method's name and version, without its parameters."""
+    return method.partition(";")[0]
+
+
+def _pooled(readings: Sequence[Reading]) -> Reading:
+    best = min(readings, key=lambda reading: reading.p_value)
+    symbols = _summed(readings)
+    size = max([1, *(len(each.words) for each in readings)])
+    words = () if symbols is None else decode_list(symbols, size)
+    nonces = {each.nonce for each in readings}
+    return Reading(
+        p_value=best.p_value,
+        statistic=best.statistic,
+        trials=best.trials,
+        searched=sum(each.searched for each in readings),
+        words=words,
+        words_tried=len(words),
+        nonce=nonces.pop() if len(nonces) == 1 else None,
+        symbols=symbols,
+    )
+
+
+def _pooled_p_value(method: str, observations: Sequence[Mapping[str, Any]], readings: Sequence[Reading]) -> float:
+    if _name(method) == "image.lattice/2":
+        from countermark.marking.image.pooled import pooled_p_value
+
+        return pooled_p_value(observations)
+    return min(1.0, len(readings) * min(reading.p_value for reading in readings))
+
+
+def _summed(readings: Sequence[Reading]) -> NDArray[np.float64] | None:
+    """Add up the symbols, each carrier's to a norm of its weight, rounded as a single carrier's are."""
+    held = [(each.symbols, _weight(each.p_value)) for each in readings if each.symbols is not None]
+    if not held:
+        return None
+    total = np.zeros(SYMBOLS)
+    for symbols, weight in held:
+        total += symbols * (weight / math.sqrt(math.fsum(symbols * symbols) / SYMBOLS + 1e-30))
+    return np.round(total, 4)
+
+
+def _weight(p_value: float) -> float:
+    return round(math.sqrt(-2 * math.log(max(_LEAST_P, p_value))), 4)
