@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+from countermark.marking.image import deep
 from countermark.marking.image.files import read_image, write_image
 
 # What must differ: the file itself, and how its compressed data is laid out.
@@ -33,6 +35,9 @@ MORE = {
 }
 
 
+OPTIONS = {"RGB, key": {"transparency": (0, 0, 1)}}
+
+
 def exiftool(*arguments: str | Path) -> str:
     return subprocess.run(["exiftool", *arguments], check=True, capture_output=True, text=True).stdout
 
@@ -43,13 +48,20 @@ def metadata(path: Path) -> dict[str, Any]:
 
 
 @pytest.mark.tool("exiftool")
-@pytest.mark.parametrize("kind", MORE)
-@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize(
+    ("kind", "mode"),
+    [*product(MORE, ("RGB", "L")), ("PNG", "RGBA"), ("WEBP", "RGBA"), ("PNG", "RGB, 16 bits"), ("PNG", "RGB, key")],
+)
 def test_exiftool_sees_the_same_metadata(tmp_path: Path, kind: str, mode: str) -> None:
     ramp = np.linspace(0, 255, 40 * 60 * 3).reshape(40, 60, 3).astype(np.uint8)
     profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes() if mode == "RGB" else None
     source, written = tmp_path / "source", tmp_path / "written"
-    Image.fromarray(ramp).convert(mode).save(source, format=kind, icc_profile=profile, quality=95)
+    image = Image.fromarray(ramp).convert(mode.partition(",")[0])
+    if mode == "RGBA":
+        image.putalpha(Image.linear_gradient("L").resize(image.size))
+    image.save(source, format=kind, icc_profile=profile, quality=95, **OPTIONS.get(mode, {}))
+    if mode == "RGB, 16 bits":
+        source.write_bytes(deep.encode(ramp.astype(np.uint16) * 257))
     exiftool("-q", "-overwrite_original", *TAGS, *MORE[kind], source)
     picture = read_image(source)
     write_image(picture, 255 - picture.pixels, written)

@@ -7,6 +7,7 @@ import hashlib
 import io
 import os
 import struct
+import sys
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -19,7 +20,7 @@ from PIL import Image, ImageCms, ImageOps
 from PIL.PngImagePlugin import PngInfo
 
 from countermark.core.keys import Secret
-from countermark.errors import HostileFile, InputError, StorageError, UnsupportedImage
+from countermark.errors import HostileFile, InputError, MissingExtra, StorageError, UnsupportedImage
 from countermark.marking import Detection
 from countermark.marking.image import files
 from countermark.marking.image.files import content_digest, read_image, read_pixels, write_image
@@ -52,9 +53,21 @@ def png_text() -> PngInfo:
     return text
 
 
+def chunk(kind: bytes, data: bytes) -> bytes:
+    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+
+def png(width: int, height: int, depth: int, colour: int, data: bytes, *more: bytes) -> bytes:
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
+
+
 SOURCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "png": ("PNG", "RGB", {"icc_profile": PROFILE, "exif": exif(), "dpi": (300, 300), "pnginfo": png_text()}),
     "png grey": ("PNG", "L", {"dpi": (72, 72)}),
+    "png alpha": ("PNG", "RGBA", {"icc_profile": PROFILE, "exif": exif(), "dpi": (300, 300), "pnginfo": png_text()}),
+    "png grey alpha": ("PNG", "LA", {"exif": exif(5)}),
+    "png keyed": ("PNG", "RGB", {"transparency": (1, 2, 3), "dpi": (72, 72)}),
     "jpeg 4:2:0": ("JPEG", "RGB", {"quality": 85, "icc_profile": PROFILE, "exif": exif(), "dpi": (300, 300)}),
     "jpeg 4:4:4": ("JPEG", "RGB", {"quality": 92, "subsampling": 0, "comment": b"hello", "xmp": XMP}),
     "jpeg 4:2:2": ("JPEG", "RGB", {"quality": 70, "subsampling": 1}),
@@ -63,6 +76,8 @@ SOURCES: dict[str, tuple[str, str, dict[str, Any]]] = {
     "jpeg rgb": ("JPEG", "RGB", {"quality": 90, "keep_rgb": True}),
     "webp lossy": ("WEBP", "RGB", {"quality": 80, "icc_profile": PROFILE, "exif": exif(), "xmp": XMP}),
     "webp lossless": ("WEBP", "RGB", {"lossless": True, "exif": exif(8)}),
+    "webp lossy alpha": ("WEBP", "RGBA", {"quality": 80, "icc_profile": PROFILE, "exif": exif(), "xmp": XMP}),
+    "webp lossless alpha": ("WEBP", "RGBA", {"lossless": True, "exact": True, "exif": exif(8)}),
 }
 
 
@@ -70,7 +85,12 @@ SOURCES: dict[str, tuple[str, str, dict[str, Any]]] = {
 def source(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     kind, mode, options = SOURCES[request.param]
     path = tmp_path / "source.image"
-    Image.fromarray(photograph()).convert(mode).save(path, format=kind, **options)
+    image = Image.fromarray(photograph()).convert(mode)
+    if "A" in mode:
+        image.putalpha(
+            Image.linear_gradient("L").resize(image.size).point(lambda alpha: min(255, max(0, 2 * alpha - 60)))
+        )
+    image.save(path, format=kind, **options)
     return path
 
 
@@ -94,10 +114,17 @@ def test_what_stands_beside_the_pixels_is_kept(source: Path, tmp_path: Path) -> 
             "Title",
             "Description",
             "progressive",
+            "transparency",
         ):
             assert after.info.get(key) == before.info.get(key), key
-    assert abs(float(again.pixels.mean() - marked.mean())) < 0.5
-    assert float(np.abs(again.pixels.astype(int) - marked).mean()) < (4 if picture.format != "PNG" else 1e-9)
+    assert (again.depth, again.key, again.had_palette) == (picture.depth, picture.key, False)
+    opaque = np.ones(marked.shape[:2], bool)
+    if "A" in picture.mode:
+        assert np.array_equal(again.samples[..., -1], picture.samples[..., -1])
+        opaque = picture.samples[..., -1] == 255
+    assert abs(float(again.pixels[opaque].mean() - marked[opaque].mean())) < 0.5
+    off = np.abs(again.pixels.astype(int) - marked)[opaque].mean()
+    assert float(off) < (4 if picture.format != "PNG" else 1e-9)
 
 
 def test_lossless_formats_keep_every_pixel(tmp_path: Path) -> None:
@@ -183,17 +210,15 @@ def rgba(colour: str = "#ff000080") -> Image.Image:
 
 
 UNSUPPORTED: dict[str, tuple[str, Callable[[Path], None]]] = {
-    "rgba png": ("transparency", lambda p: rgba().save(p, format="PNG")),
-    "la png": ("transparency", lambda p: Image.new("LA", (6, 4)).save(p, format="PNG")),
-    "keyed png": ("transparency", lambda p: Image.new("RGB", (6, 4)).save(p, format="PNG", transparency=(0, 0, 0))),
-    "palette png": ("palette", lambda p: Image.new("P", (6, 4)).save(p, format="PNG")),
-    "keyed palette png": ("transparency", lambda p: Image.new("P", (6, 4)).save(p, format="PNG", transparency=0)),
     "bilevel png": ("mode 1", lambda p: Image.new("1", (6, 4)).save(p, format="PNG")),
-    "grey 16 png": ("16 bits", lambda p: Image.fromarray(np.full((4, 6), 40000, np.uint16)).save(p, format="PNG")),
-    "rgb 16 png": ("16 bits", lambda p: p.write_bytes(rgb16())),
+    "clear png": ("nothing of it is visible", lambda p: rgba("#ff000000").save(p, format="PNG")),
+    "png of its transparent colour": (
+        "nothing of it is visible",
+        lambda p: Image.new("L", (6, 4), 7).save(p, format="PNG", transparency=7),
+    ),
+    "clear webp": ("nothing of it is visible", lambda p: rgba("#ff000000").save(p, format="WEBP", lossless=True)),
     "apng": ("animated PNG", lambda p: animated(p, "PNG")),
     "cmyk jpeg": ("mode CMYK", lambda p: Image.new("CMYK", (6, 4)).save(p, format="JPEG")),
-    "rgba webp": ("transparency", lambda p: rgba().save(p, format="WEBP", lossless=True)),
     "animated webp": ("animated WEBP", lambda p: animated(p, "WEBP")),
     "gif": ("GIF", lambda p: Image.new("P", (6, 4)).save(p, format="GIF")),
     "bmp": ("BMP", lambda p: Image.new("RGB", (6, 4)).save(p, format="BMP")),
@@ -208,15 +233,6 @@ UNSUPPORTED: dict[str, tuple[str, Callable[[Path], None]]] = {
 def animated(path: Path, kind: str) -> None:
     frames = [Image.new("RGB", (6, 4), colour) for colour in ("red", "blue")]
     frames[0].save(path, format=kind, save_all=True, append_images=frames[1:])
-
-
-def chunk(kind: bytes, data: bytes) -> bytes:
-    return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
-
-
-def png(width: int, height: int, depth: int, colour: int, data: bytes, *more: bytes) -> bytes:
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, depth, colour, 0, 0, 0))
-    return b"\x89PNG\r\n\x1a\n" + header + b"".join(more) + chunk(b"IDAT", zlib.compress(data)) + chunk(b"IEND", b"")
 
 
 def rgb16() -> bytes:
@@ -272,6 +288,13 @@ def bomb() -> bytes:
 
 MUSEUM: dict[str, Callable[[], bytes]] = {
     "png bomb": bomb,
+    "deep png bomb": lambda: png(60000, 60000, 16, 6, b"\0" * 10000),
+    "deep png cut in its data": lambda: png(64, 48, 16, 2, photograph().tobytes() * 2)[:-400],
+    "deep png of an unknown filter": lambda: png(6, 4, 16, 2, (b"\7" + b"x" * 36) * 4),
+    "deep png without data": lambda: png(64, 48, 16, 4, b""),
+    "deep png of an unknown kind": lambda: png(6, 4, 16, 7, (b"\0" + b"x" * 36) * 4),
+    "deep png with a palette": lambda: png(6, 4, 16, 3, (b"\0" + b"x" * 12) * 4),
+    "png with half a transparent colour": lambda: png(6, 4, 8, 2, (b"\0" + b"x" * 18) * 4, chunk(b"tRNS", b"\0\1\0")),
     "png of no width": lambda: png(0, 5, 8, 2, b""),
     "png cut in its data": lambda: png(64, 48, 8, 2, photograph().tobytes())[:-400],
     "png without data": lambda: png(64, 48, 8, 2, b""),
@@ -327,6 +350,19 @@ def test_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 100)
     with pytest.raises(HostileFile, match="over the limit"):
         read_image(tmp_path / "a.png")
+
+
+def test_without_pillow_its_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Image.fromarray(photograph()).save(tmp_path / "a.png")
+    monkeypatch.setitem(sys.modules, "PIL", None)
+    with pytest.raises(MissingExtra):
+        read_image(tmp_path / "a.png")
+
+
+def test_a_hostile_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "torn.png").write_bytes(MUSEUM["png cut in its data"]())
+    with pytest.raises(HostileFile, match=r"torn\.png is not a readable picture"):
+        read_image(tmp_path / "torn.png")
 
 
 def test_what_is_no_file(tmp_path: Path) -> None:

@@ -43,3 +43,12 @@ def test_flat_pictures_resemble_nothing():
     flat = np.full((256, 256, 3), 90, np.uint8)
     assert resemblance(flat, {}, sketch(ASTRONAUT)) < 0.5
     assert resemblance(ASTRONAUT, {}, sketch(flat)) < 0.5
+
+
+def test_very_large_pictures_are_compared_by_larger_blocks():
+    large = np.asarray(Image.fromarray(ASTRONAUT).resize((4200, 4200), Image.Resampling.BICUBIC))
+    quarter = np.asarray(Image.fromarray(large[200:3900, 300:4100]).resize((950, 925), Image.Resampling.BOX))
+    for suspect, scale in ((large[200:3900, 300:4100], 8.0), (quarter, 2.0)):
+        geometry = {"scale": scale, "rotation_deg": 0.0}
+        assert resemblance(suspect, geometry, sketch(large)) > 0.9
+        assert resemblance(suspect, geometry, sketch(np.rot90(large))) < 0.7

@@ -12,6 +12,8 @@ Laws:
 
 from __future__ import annotations
 
+import struct
+import zlib
 from collections.abc import Iterable, Iterator
 
 from countermark.errors import HostileFile
@@ -21,6 +23,9 @@ JPEG_MAGIC = b"\xff\xd8\xff"
 
 _PNG_HEADER_END = 33  # magic 8, IHDR 25
 _PNG_DROPPED = frozenset({b"tRNS", b"hIST", b"acTL", b"fcTL", b"fdAT", b"caBX"})
+# These count in the samples of the file, and are kept only where its samples are.
+_PNG_OF_SAMPLES = frozenset({b"bKGD", b"sBIT"})
+_GREY, _RGB, _PALETTE = 0, 2, 3
 _START_OF_SCAN, _COMMENT, _JFIF = 0xDA, 0xFE, 0xE0
 _JPEG_DROPPED = ((0xEE, b"Adobe"), (0xE2, b"MPF\0"), (0xEB, b""))
 
@@ -28,10 +33,15 @@ _JPEG_DROPPED = ((0xEE, b"Adobe"), (0xE2, b"MPF\0"), (0xEB, b""))
 def png_extras(data: bytes) -> tuple[bytes, ...]:
     """Return the ancillary chunks of a PNG, whole, in order (PNG third edition, section 5).
 
+    Transparency is not among them (``png_key``), nor what counts in samples that will be others: those of a palette,
+    or of less than 8 bits.
+
     Raises:
         HostileFile: a chunk runs beyond the file.
     """
-    return tuple(chunk for kind, chunk in _png_chunks(data) if kind[:1].islower() and kind not in _PNG_DROPPED)
+    recoded = png_depth(data) < 8 or png_color_type(data) == _PALETTE
+    dropped = _PNG_DROPPED | _PNG_OF_SAMPLES if recoded else _PNG_DROPPED
+    return tuple(chunk for kind, chunk in _png_chunks(data) if kind[:1].islower() and kind not in dropped)
 
 
 def png_with(encoded: bytes, extras: Iterable[bytes]) -> bytes:
@@ -42,6 +52,40 @@ def png_with(encoded: bytes, extras: Iterable[bytes]) -> bytes:
 def png_depth(data: bytes) -> int:
     """Return the bits per sample that the header states; the decoder reduces 16 to 8 without a word."""
     return data[24] if len(data) > 24 else 0
+
+
+def png_color_type(data: bytes) -> int:
+    """Return the colour type that the header states: 0 grey, 2 RGB, 3 palette, 4 grey and alpha, 6 RGB and alpha."""
+    return data[25] if len(data) > 25 else 0
+
+
+def png_key(data: bytes) -> tuple[int, ...] | None:
+    """Return the one colour of a grey or RGB PNG that counts as transparent (section 11.3.1.1), or None.
+
+    Its samples are in the range of 8 bits, or of 16 where the picture's are; fewer bits are scaled up like theirs.
+
+    Raises:
+        HostileFile: its chunk has not one value for each channel.
+    """
+    channels = {_GREY: 1, _RGB: 3}.get(png_color_type(data))
+    chunk = next((chunk for kind, chunk in _png_chunks(data) if kind == b"tRNS"), None)
+    if channels is None or chunk is None:
+        return None
+    if len(chunk) != 12 + 2 * channels:
+        raise HostileFile("the transparent colour of the PNG is not one of its colours")
+    top = (1 << png_depth(data)) - 1
+    values = struct.unpack(f">{channels}H", chunk[8:-4])
+    return tuple((value & top) * (max(top, 255) // top) for value in values)
+
+
+def png_key_chunk(key: Iterable[int]) -> bytes:
+    """Return the chunk that ``png_key`` reads."""
+    return png_chunk(b"tRNS", b"".join(struct.pack(">H", value) for value in key))
+
+
+def png_chunk(kind: bytes, body: bytes) -> bytes:
+    """Return a chunk: length, kind, body, checksum (section 5.3)."""
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
 
 
 def jpeg_extras(data: bytes) -> tuple[bytes, ...]:

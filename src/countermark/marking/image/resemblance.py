@@ -17,18 +17,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.marking.image.lattice import magnification
+from countermark.marking.image.samples import Pixels
 
-Pixels = NDArray[np.uint8]
 Plane = NDArray[np.float64]
 
 #: Pixels of the output per pixel of its sketch.
 SCALE = 16
 _MAX_SIDE = 512
+# Blocks along the longer side, up to twice as many, that two pictures are compared by; pixels of a band of rows.
+_COMPARED, _BAND = 128, 2**20
 
 
 def sketch(image: Pixels) -> dict[str, Any]:
     """Return a JSON sketch of an (H, W, 3) uint8 image: mean luma of 16x16 blocks, one byte each, base64."""
-    small = np.rint(_reduce(_luma(image), SCALE)[:_MAX_SIDE, :_MAX_SIDE]).astype(np.uint8)
+    part = image[: _MAX_SIDE * SCALE, : _MAX_SIDE * SCALE]
+    small = np.rint(_luma(part, SCALE)).astype(np.uint8)
     height, width = small.shape
     return {"height": height, "width": width, "data": base64.b64encode(small.tobytes()).decode()}
 
@@ -45,13 +48,18 @@ def resemblance(suspect: Pixels, geometry: Mapping[str, float | bool], recorded:
     plate = plate.reshape(int(recorded["height"]), int(recorded["width"]))
     # Exact, as magnification steps at multiples of 512 pixels and a sketch counts whole blocks.
     resized = (float(geometry.get("scale", 1.0)) or 1.0) / magnification(SCALE * plate.shape[0], SCALE * plate.shape[1])
-    return max(_best_correlation(plate, piece) for piece in _upright(_luma(suspect), geometry, resized))
+    # Large pictures are compared by larger blocks, and blocks sampled no finer than those of a small one.
+    coarser = max(1, max(plate.shape) // _COMPARED)
+    step = SCALE * coarser * resized
+    reduction = max(1, int(step) // SCALE)
+    pieces = _upright(_luma(suspect, reduction), float(geometry.get("rotation_deg", 0.0)), step / reduction)
+    plate = _reduce(plate, coarser)
+    return max(_best_correlation(plate, piece) for piece in pieces)
 
 
-def _upright(luma: Plane, geometry: Mapping[str, float | bool], resized: float) -> list[Plane]:
-    """Sample the suspect on the sketch's grid with the geometry undone, in both senses of rotation and mirror."""
-    angle = np.deg2rad(float(geometry.get("rotation_deg", 0.0)))
-    step = SCALE * resized
+def _upright(luma: Plane, degrees: float, step: float) -> list[Plane]:
+    """Sample a suspect every ``step`` pixels with its rotation undone, in both senses of rotation and mirror."""
+    angle = np.deg2rad(degrees)
     blurred = _box(luma, max(1, round(step)))
     height, width = luma.shape
     span = int(np.ceil(np.hypot(height, width) / step))
@@ -91,8 +99,13 @@ def _best_correlation(plate: Plane, piece: Plane) -> float:
     return float(np.max(np.where(count >= max(least, 4.0), likeness, -1.0)))
 
 
-def _luma(image: Pixels) -> Plane:
-    return np.asarray(image[..., :3].astype(np.float64) @ np.array([0.299, 0.587, 0.114]))
+def _luma(image: Pixels, factor: int) -> Plane:
+    """Return the mean luma of squares of ``factor`` pixels a side, band by band, as large pictures fill memory."""
+    height = image.shape[0] // factor * factor or image.shape[0]
+    rows = factor * max(1, _BAND // (factor * image.shape[1]))
+    weights = np.array([0.299, 0.587, 0.114])
+    parts = (image[top : min(top + rows, height), :, :3] for top in range(0, height, rows))
+    return np.concatenate([_reduce(part.astype(np.float64) @ weights, factor) for part in parts])
 
 
 def _reduce(plane: Plane, factor: int) -> Plane:
