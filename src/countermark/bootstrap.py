@@ -7,6 +7,7 @@ A workspace is a folder::
     store.db         records, identifiers and the log's tiles (``adapters.store``)
     ledger.db        the embedded chain (``adapters.evm``), unless the ledger is a chain behind a node
     ledger.json      such a chain and our contracts on it, while and after they are deployed (``adapters.deployment``)
+    noise/           the signs of every generation's noise, by title and epoch (``adapters.noise_ledger``)
     lock             held by the one process that works in it
 """
 
@@ -307,7 +308,9 @@ def open_office(
 def _assemble(
     directory: Path, document: dict[str, Any], keys: Keystore, progress: ProgressFactory, clock: Clock
 ) -> tuple[Office, Callable[[], None]]:
+    from countermark.adapters.diffusion import DiffusersPipelines
     from countermark.adapters.index import EventIndex
+    from countermark.adapters.noise_ledger import NoiseLedgerFolder
     from countermark.adapters.store import SqlStore
     from countermark.adapters.timestamp import HttpTsa, LocalTsa
 
@@ -331,6 +334,8 @@ def _assemble(
         tsa=HttpTsa(outside["url"]) if outside else local,
         clock=clock,
         progress=progress,
+        pipelines=DiffusersPipelines(),
+        noise=NoiseLedgerFolder(directory / "noise"),
     )
 
     def close() -> None:

@@ -10,11 +10,15 @@ import re
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, field
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from countermark.core.canonical import canonical_json, digest
 from countermark.core.keys import PublicKey
 from countermark.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
 
 #: ``operator`` is an office: it registers, anchors its log and delivers what it marked.
 ROLES = ("owner", "licensee", "regulator", "arbiter", "expert", "treasurer", "marker", "governor", "operator")
@@ -64,8 +68,9 @@ class Title(Record):
     ``weights_root`` is the manifest's content root, which the ledger keeps unique. ``registration`` is the signed
     envelope around the manifest, by the owner of that day; ``holder`` is the present one. ``parents`` are the models
     that it is derived from, as declared, ``derivatives`` what models derived from it owe it in basis points (None where
-    nobody may derive without approval). ``methods`` names the marking method of every epoch of detection keys, in
-    order; ``epochs`` maps each later epoch to the transaction that committed its key.
+    nobody may derive without approval). ``methods`` names the marking methods of every epoch, in order, and so the
+    epoch's detection keys; ``key_id`` is that of the first. ``epochs`` maps each later epoch to the transaction that
+    committed to its keys.
     """
 
     id: int
@@ -81,10 +86,16 @@ class Title(Record):
     transaction: str
     log_index: int
     registered_at: str
-    methods: list[str]
+    methods: list[list[str]]
     epochs: dict[str, str] = field(default_factory=dict)
     parents: list[dict[str, int]] = field(default_factory=list)
     derivatives: int | None = None
+
+    @classmethod
+    def from_json(cls, body: dict[str, Any]) -> Self:
+        """Read a title; where an epoch had a single method, an older record holds its name alone."""
+        methods = [[each] if isinstance(each, str) else each for each in body["methods"]]
+        return super(Title, cls).from_json({**body, "methods": methods})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,7 +135,13 @@ class Grant(Record):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Output(Record):
-    """One marked file that was delivered: what, under which grant, on whose signed request."""
+    """One marked file that was delivered: what, under which grant, on whose signed request.
+
+    ``source_digest`` is that of the picture it was made from, empty where it was made from none. ``pattern`` is the
+    nonce of its lattice mark, which tells it from other outputs of the grant, or None. ``generation`` says how
+    a picture was born: ``{"epoch", "counter", "size", "pattern", "lattice"}``, where ``counter`` is its name in the
+    noise ledger, ``pattern`` the digest of its signs and ``lattice`` the key of the lattice that rides along, or None.
+    """
 
     content_digest: str
     source_digest: str
@@ -136,6 +153,8 @@ class Output(Record):
     time: str
     log_index: int
     sketch: dict[str, Any] = field(default_factory=dict)
+    generation: dict[str, Any] | None = None
+    pattern: int | None = None
 
 
 def name_digest(name: str, salt: bytes) -> bytes:
@@ -195,6 +214,9 @@ class Transaction(Protocol):
 
     def issued(self) -> int:
         """Return how many identifiers were ever issued."""
+
+    def identifiers(self) -> Iterator[NDArray[np.uint64]]:
+        """Return every identifier that was ever issued, some ten thousand at a time."""
 
 
 class Store(Protocol):

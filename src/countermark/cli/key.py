@@ -75,12 +75,16 @@ def epoch(title: int) -> None:
 @key.command("disclose")
 @click.argument("title", type=int)
 @click.option("--epoch", "number", required=True, type=int, metavar="N", help="An epoch that is not in use any more.")
+@click.option(
+    "--method", type=click.Choice(["lattice", "noise"]), default="lattice", show_default=True,
+    help="Which of the epoch's keys.",
+)  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
-def disclose(title: int, number: int, out: Path) -> None:
+def disclose(title: int, number: int, method: str, out: Path) -> None:
     """Write an old epoch's embedding key for an expert, who can then read a suspect again. The log records it.
 
-    Whoever has the key can forge marks of that epoch: hand it to the expert alone, and never in a bundle. With it,
-    verify --key repeats the reading that is otherwise the office's word.
+    Whoever has the key can forge marks of that epoch: hand it to the expert alone, and never in a bundle. With the
+    lattice's, verify --key repeats the reading that is otherwise the office's word.
 
     Example:
       countermark key disclose 1 --epoch 0 --out disclosed.json
@@ -91,7 +95,7 @@ def disclose(title: int, number: int, out: Path) -> None:
     if out.exists():
         raise ConflictError("{path} exists", hint="Keys are never overwritten.", path=out)
     with session.office() as office:
-        disclosed = disclose_key(office, title, number)
+        disclosed = disclose_key(office, title, number, method=method)
     write_json(out, disclosed, mode=0o600)
     shown = {name: value for name, value in disclosed.items() if name != "key"}
     text = session.tr("Key of title {title}, epoch {epoch}: {path}", title=title, epoch=number, path=out)

@@ -43,13 +43,20 @@ def rotate_key(office: Office, role: str) -> dict[str, Any]:
         return key_periods(transaction, role)[-1]
 
 
-def disclose_key(office: Office, number: int, epoch: int) -> dict[str, Any]:
+def disclose_key(office: Office, number: int, epoch: int, *, method: str = "lattice") -> dict[str, Any]:
     """Return the embedding key of a model's epoch, for an expert who reads a suspect again; the log records it.
 
-    Whoever has it can write marks of that epoch, so the epoch must not be in use any more.
+    Whoever has it can write marks of that epoch, so the epoch must not be in use any more. The keys of its other
+    methods stay secret.
+
+    Args:
+        office: where.
+        number: the title.
+        epoch: one that is over.
+        method: "lattice" or "noise".
 
     Raises:
-        NotFoundError: no such title, or no such epoch.
+        NotFoundError: no such title, no such epoch, or no key of that method in it.
         ConflictError: the epoch is in use.
     """
     with office.store.transaction() as transaction:
@@ -63,7 +70,12 @@ def disclose_key(office: Office, number: int, epoch: int) -> dict[str, Any]:
                 epoch=epoch,
                 title=number,
             )
-        key = office.detection_key(title.weights_root, title.methods[epoch], epoch)
+        keys = [key for key in office.epoch_keys(title, epoch) if key.method.startswith(f"image.{method}/")]
+        if not keys:
+            raise NotFoundError(
+                "epoch {epoch} of title {title} has no {method} key", epoch=epoch, title=number, method=method
+            )
+        (key,) = keys
         append(transaction, log_entry("disclosure", title=number, epoch=epoch, key_id=key.key_id, time=office.now()))
     return {
         "format": EMBEDDING_KEY_FORMAT,

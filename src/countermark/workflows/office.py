@@ -22,6 +22,7 @@ from countermark.errors import AdapterError, CountermarkError, KeystoreError, No
 from countermark.evidence import log
 from countermark.evidence.timestamp import TimestampAuthority
 from countermark.registry import Party, Store, Title, Transaction
+from countermark.workflows.pipelines import NoiseLedgers, Pipelines
 
 
 class Keyring(Protocol):
@@ -204,6 +205,8 @@ class Office:
     timestamp_roots: tuple[str, ...]
     clock: Clock
     progress: Callable[[str], Progress]
+    pipelines: Pipelines
+    noise: NoiseLedgers
 
     @property
     def account(self) -> Secret:
@@ -247,6 +250,10 @@ class Office:
     def detection_key(self, weights_root: str, method: str, epoch: int) -> DetectionKey:
         """Return the detection key of a method, a model (the digest of its weights) and an epoch."""
         return DetectionKey.derive(self.keys.secret("marks"), method=method, model=weights_root, epoch=epoch)
+
+    def epoch_keys(self, title: Title, epoch: int) -> list[DetectionKey]:
+        """Return the detection keys of an epoch, one for each of its methods, in their order."""
+        return [self.detection_key(title.weights_root, method, epoch) for method in title.methods[epoch]]
 
 
 _logger = logging.getLogger(__name__)

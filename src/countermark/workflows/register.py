@@ -12,9 +12,11 @@ from typing import Any
 
 from countermark.artifact import digest_model, survey
 from countermark.core.canonical import show_digest
-from countermark.core.keys import PublicKey, Secret, SigningKey
+from countermark.core.dsse import read_unverified
+from countermark.core.keys import PublicKey, Secret, SigningKey, epoch_commitment
 from countermark.errors import AlreadyRegistered, ConflictError, InputError
 from countermark.marking.image.lattice import LatticeMark
+from countermark.marking.image.noise import NoiseMark
 from countermark.registry import (
     ROLES,
     Party,
@@ -204,7 +206,8 @@ def register_model(
     def plan() -> Intent:
         _refuse_second_title(office, manifest.content_root)
         refuse_undeclared(office, manifest, [title for title, _ in parents])
-        key = office.detection_key(show_digest(manifest.content_root), LatticeMark.METHOD, 0)
+        methods = methods_of(manifest.layout)
+        keys = [office.detection_key(show_digest(manifest.content_root), method, 0) for method in methods]
         registration = sign(
             office.party_key(holder),
             "registration",
@@ -219,11 +222,13 @@ def register_model(
             },
         )
         terms = (list(parents), derivatives or 0, derivatives is not None)
-        call = (holder.address, manifest.digest, manifest.content_root, key.commitment, *terms)
+        committed = epoch_commitment([key.commitment for key in keys])
+        call = (holder.address, manifest.digest, manifest.content_root, committed, *terms)
         raw = office.ledger.prepare_call(office.account, "ModelTitles", "register", call)
         return {
             "transaction": raw.hex(),
             "registration": registration,
+            "directory": str(directory.resolve()),
             "title": {
                 "name": manifest.name,
                 "holder": holder.id,
@@ -232,8 +237,8 @@ def register_model(
                 "total_bytes": manifest.total_bytes,
                 "parameters": manifest.parameters,
                 "epoch": 0,
-                "key_id": key.key_id,
-                "methods": [LatticeMark.METHOD],
+                "key_id": keys[0].key_id,
+                "methods": [methods],
                 "parents": declared,
                 "derivatives": derivatives,
             },
@@ -275,11 +280,17 @@ def _record_title(office: Office, transaction: Transaction, intent: Intent, rece
         "registered_at": office.now(),
     }
     transaction.put("title", str(body["id"]), body, index=(title["weights_root"],))
+    transaction.put("model", str(body["id"]), {"title": body["id"], "directory": intent.get("directory", "")})
     return body
 
 
+def methods_of(layout: str) -> list[str]:
+    """Return the methods that mark a model's outputs: the lattice for all, the noise mark for diffusers pipelines."""
+    return [LatticeMark.METHOD, NoiseMark.METHOD] if layout == "diffusers" else [LatticeMark.METHOD]
+
+
 def rotate_epoch(office: Office, number: int) -> Title:
-    """Open the next epoch of a model's detection keys: commit the new key on the ledger and mark with it from then on.
+    """Open the next epoch of a model's detection keys: commit to new ones on the ledger, and mark with them from now.
 
     Earlier epochs stay readable: a trace tries every one.
 
@@ -290,9 +301,11 @@ def rotate_epoch(office: Office, number: int) -> Title:
         title = Title.from_json(load(transaction, "title", number))
 
     def plan() -> Intent:
-        key = office.detection_key(title.weights_root, LatticeMark.METHOD, title.epoch + 1)
-        raw = office.ledger.prepare_call(office.account, "ModelTitles", "commitKey", (number, key.commitment))
-        return {"transaction": raw.hex(), "title": number, "key_id": key.key_id, "method": key.method}
+        methods = methods_of(read_unverified(title.registration)["manifest"]["layout"])
+        keys = [office.detection_key(title.weights_root, method, title.epoch + 1) for method in methods]
+        committed = epoch_commitment([key.commitment for key in keys])
+        raw = office.ledger.prepare_call(office.account, "ModelTitles", "commitKey", (number, committed))
+        return {"transaction": raw.hex(), "title": number, "key_id": keys[0].key_id, "methods": methods}
 
     return Title.from_json(perform(office, "epoch", {"title": number, "epoch": title.epoch + 1}, plan))
 
@@ -314,7 +327,7 @@ def _record_epoch(office: Office, transaction: Transaction, intent: Intent, rece
     title |= {
         "epoch": epoch,
         "key_id": intent["key_id"],
-        "methods": [*title["methods"], intent["method"]],
+        "methods": [*title["methods"], intent["methods"]],
         "epochs": title.get("epochs", {}) | {str(epoch): receipt.transaction_hash},
     }
     transaction.put("title", str(intent["title"]), title, index=(title["weights_root"],))
