@@ -7,11 +7,12 @@ The path of the data is the map of the package; each name below is loaded when i
     license         ``Terms``, ``offer_terms``, ``invite``, ``accept``, ``grant_license``, ``grant_to_held``,
                     ``revoke_grant``, ``reserve_identifiers``                                   ``workflows.license``
     mark            ``request_marks``, ``mark_images``                                          ``workflows.mark``
-    trace           ``trace_files``, ``Use``, ``Trace``                                         ``workflows.trace``
+    trace           ``trace_files``, ``trace_pool``, ``trace_regions``, ``Use``, ``Trace``      ``workflows.trace``
     anchor, check   ``anchor_log``, ``check_office``                                            ``workflows``
     keys and trust  ``rotate_key``, ``export_trust``, ``Trust``                                 ``workflows.keys``
     evidence        ``make_bundle``; elsewhere ``verify``, ``Demand``, ``VerifiedBundle``, ``read_trust``  ``evidence``
-    single parts    ``survey``, ``digest_model``, ``ModelManifest``; ``LatticeMark``, ``Detection``, ``NotExamined``
+    single parts    ``survey``, ``digest_model``, ``ModelManifest``; ``LatticeMark``, ``NoiseMark``, ``DiffusionMark``,
+                    ``Detection``, ``NotExamined``
 
 *Verification* returns the verified thing or raises; *detection* returns a ``Detection`` with a p-value, never a
 boolean. Everything that is raised on purpose is a ``CountermarkError`` with a stable ``code`` (``errors``).
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from countermark.evidence.verification import Demand, VerifiedBundle, verify
     from countermark.licensing import Terms
     from countermark.marking import Detection, NotExamined
+    from countermark.marking.image.diffusion import DiffusionMark
     from countermark.marking.image.lattice import LatticeMark
+    from countermark.marking.image.noise import NoiseMark
     from countermark.workflows.anchor import anchor_log
     from countermark.workflows.bundle import make_bundle
     from countermark.workflows.check import check_office
@@ -46,7 +49,7 @@ if TYPE_CHECKING:
     from countermark.workflows.mark import mark_images, request_marks
     from countermark.workflows.office import Office
     from countermark.workflows.register import add_party, register_model
-    from countermark.workflows.trace import Trace, Use, trace_files
+    from countermark.workflows.trace import Trace, Use, trace_files, trace_pool, trace_regions
 
 __version__ = "0.1.0"
 
@@ -58,7 +61,9 @@ _HOMES = {
     "evidence.verification": ("Demand", "VerifiedBundle", "verify"),
     "licensing": ("Terms",),
     "marking": ("Detection", "NotExamined"),
+    "marking.image.diffusion": ("DiffusionMark",),
     "marking.image.lattice": ("LatticeMark",),
+    "marking.image.noise": ("NoiseMark",),
     "workflows.anchor": ("anchor_log",),
     "workflows.bundle": ("make_bundle",),
     "workflows.check": ("check_office",),
@@ -75,7 +80,7 @@ _HOMES = {
     "workflows.mark": ("mark_images", "request_marks"),
     "workflows.office": ("Office",),
     "workflows.register": ("add_party", "register_model"),
-    "workflows.trace": ("Trace", "Use", "trace_files"),
+    "workflows.trace": ("Trace", "Use", "trace_files", "trace_pool", "trace_regions"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -83,8 +88,10 @@ __all__ = [  # spelled out, so that type checkers and readers see it; a test hol
     "CountermarkError",
     "Demand",
     "Detection",
+    "DiffusionMark",
     "LatticeMark",
     "ModelManifest",
+    "NoiseMark",
     "NotExamined",
     "Office",
     "Terms",
@@ -117,6 +124,8 @@ __all__ = [  # spelled out, so that type checkers and readers see it; a test hol
     "save_party_key",
     "survey",
     "trace_files",
+    "trace_pool",
+    "trace_regions",
     "verify",
 ]
 

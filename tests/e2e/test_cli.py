@@ -91,8 +91,9 @@ def commands(command: click.Command = root, name: str = "") -> list[str]:
 
 
 NAMES = commands()
-#: Nouns whose commands test_market_cli.py, test_demo_market.py, test_consortium.py and test_two_offices.py ask.
-ELSEWHERE = ("market", "money", "case", "hold", "history", "document", "demo", "ledger")
+#: Nouns whose commands test_market_cli.py, test_demo_market.py, test_consortium.py, test_two_offices.py,
+#: test_attack.py and test_generate.py ask.
+ELSEWHERE = ("market", "money", "case", "hold", "history", "document", "demo", "ledger", "attack", "generate")
 LATER = {
     "party challenge",
     "party forget",
@@ -235,6 +236,23 @@ def test_the_status_of_several_files_is_any_yes_then_any_doubt(desk: Desk, files
     assert desk.run("trace", *files).exit_code == status
 
 
+def test_a_pool_has_one_answer_and_one_suspect(desk: Desk) -> None:
+    files = ("unmarked.png", "leak.jpg", "broken.png")
+    (trace,) = desk.ask("trace", *files, "--pool")["traces"]
+    assert (trace["verdict"], trace["grant"], trace["read"]) == ("attributed", 1, "exact")
+    assert [each["examined"] for each in trace["pictures"]] == [True, True, False]
+    shown = desk.run("trace", *files, "--pool").stdout
+    for words in ("unmarked.png, leak.jpg, broken.png: attributed", "3 pictures, 2 examined", "exact: a word"):
+        assert words in shown
+    desk.ask("bundle", trace["id"], "--out", "pool.zip")
+    every = [part for name in files for part in ("--suspect", name)]
+    answer = desk.run("verify", "pool.zip", "--trust", "trust.json", *every)
+    assert answer.exit_code == 0
+    assert "(a pool of 3 pictures)" in answer.stdout
+    assert desk.ask("verify", "pool.zip", "--trust", "trust.json", *every[:4], status=1)["params"]["step"] == 4
+    assert desk.ask("trace", "leak.jpg", "leak.jpg", "--pool", status=2)["code"] == "input"
+
+
 def test_verifying_prints_every_step_and_what_is_not_proven(desk: Desk) -> None:
     result = desk.run("verify", "case.zip", "--trust", "trust.json", "--suspect", "leak.jpg")
     assert result.exit_code == 0
@@ -331,6 +349,32 @@ def test_other_terms_than_those_read_are_not_accepted(desk: Desk) -> None:
 def test_a_request_for_one_file_does_not_mark_another(desk: Desk) -> None:
     answer = desk.ask("mark", "1", "unmarked.png", "--out", "m2", "--request", "request.json", status=1)
     assert answer["code"] == "signature-invalid"
+
+
+def test_a_trace_is_drawn_and_told_part_by_part(desk: Desk) -> None:
+    marked, unmarked = desk.ask("trace", "leak.jpg", "unmarked.png", "--draw", "drawn/traces")["traces"]
+    assert (Path(marked["drawing"]).name, unmarked["drawing"]) == ("leak.jpg.lattice.png", None)
+    assert (desk.folder / marked["drawing"]).read_bytes().startswith(b"\x89PNG")
+    assert (marked["region"], unmarked["region"]) == (None, None)
+    shown = desk.run("trace", "leak.jpg", "--regions", "--draw", "drawn").stdout
+    for text in ("leak.jpg: attributed", "0, 0 to 240, 240, in pixels", "leak.jpg.lattice.png"):
+        assert text in shown
+    assert desk.ask("trace", "leak.jpg", "unmarked.png", "--regions", "--pool", status=2)["code"] == "input"
+
+
+def test_a_preview_is_drawn_beside_the_copy_and_a_lost_palette_is_told(desk: Desk) -> None:
+    with Image.open(desk.folder / "photo.png") as photo:
+        photo.quantize(64).save(desk.folder / "few.png")
+        photo.save(desk.folder / "few.png.preview.png")
+    (output,) = desk.ask("mark", "2", "few.png", "--out", "drawn", "--preview")["outputs"]
+    assert (output["had_palette"], Path(output["preview"]).name) == (True, "few.png.preview.png")
+    with Image.open(desk.folder / output["preview"]) as drawn, Image.open(desk.folder / output["path"]) as copy:
+        assert (drawn.format, drawn.width > 3 * 320, copy.mode) == ("PNG", True, "RGB")
+    said = desk.run("mark", "2", "few.png", "--out", "drawn").stderr
+    assert "few.png: its palette was replaced by full colors" in said
+    both = ("mark", "2", "few.png", "few.png.preview.png", "--out", "both")
+    assert desk.ask(*both, "--preview", status=2)["message"].endswith("few.png.preview.png would be overwritten")
+    assert not (desk.folder / "both").exists()
 
 
 def test_a_rotated_key_needs_a_new_trust_file(desk: Desk) -> None:

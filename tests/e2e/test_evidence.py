@@ -1,19 +1,25 @@
 """A bundle in strangers' hands: what convinces them, and every way in which it must not."""
 
+import hashlib
 import json
 import subprocess
 import sys
 import textwrap
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from countermark.bootstrap import open_office
+from countermark.core.coding import encode
 from countermark.core.dsse import read_unverified, sign_document
 from countermark.errors import ConflictError, HostileFile, InputError, NotFoundError, VerificationError
 from countermark.evidence.bundle import Bundle, pack, unpack
 from countermark.evidence.trust import Trust
 from countermark.evidence.verification import SELF_CONSISTENT, STEPS, VERIFIED, Demand, verify
+from countermark.marking.image.lattice import LatticeMark
+from countermark.marking.image.observations import LIST, recompute
+from countermark.marking.reading import pool_digest
 from countermark.workflows import bundle, check, keys, license, mark, register, trace
 
 PASSPHRASE = "a passphrase for tests"
@@ -51,7 +57,8 @@ def test_a_stranger_verifies(case_office, demand):
     assert [name for _, name, _ in steps] == [name for name, _ in STEPS]
     assert verified.statement["coverage"]["covered"] is True
     assert verified.statement["p_ours"]["value"] < 1e-6
-    assert verified.statement["p_innocent"]["corrected_for"] == {"identifiers": 1002, "words": 1}
+    assert verified.statement["p_innocent"]["corrected_for"] == {"identifiers": 1002, "words": LIST}
+    assert verified.statement["read"] == "exact"
     assert set(verified.caveats) == {
         "ledger-self-attested", "licensee-key-held-by-office", "output-linked-by-likeness", "reading-not-repeated",
     }  # fmt: skip
@@ -106,9 +113,7 @@ def edit(**changes):
 
 
 def edit_observation(body):
-    for name, value in body["observations"].items():
-        if isinstance(value, list) and len(value) > 100:
-            body["observations"][name] = [-item for item in value]
+    body["observations"]["symbols"] = [-symbol for symbol in body["observations"]["symbols"]]
 
 
 def drop_role(role):
@@ -133,6 +138,10 @@ def fake_history(body):
     body["checkpoints"][0]["root"] = "00" * 32
 
 
+def improved(words):
+    return {"value": 1e-30, "corrected_for": {"words": words}}
+
+
 LIES = [
     ("office-of-another", "issuer.json", edit(office="0" * 16), {}, "issuer"),
     ("another-chain", "issuer.json", edit(genesis_hash="0x00"), {}, "issuer"),
@@ -154,7 +163,10 @@ LIES = [
     ("permutation-key-changed", "detection.json", edit(permutation_key="00" * 32), {}, "key"),
     ("fewer-keys-tried", "detection.json", edit(keys_tried=0), {}, "presence"),
     ("p-ours-improved", None, None, {"p_ours": {"value": 1e-200}}, "presence"),
-    ("p-innocent-improved", None, None, {"p_innocent": {"value": 1e-30, "corrected_for": {"words": 1}}}, "attribution"),
+    ("p-innocent-improved", None, None, {"p_innocent": improved(LIST)}, "attribution"),
+    ("fewer-words-tried", None, None, {"p_innocent": improved(1)}, "attribution"),
+    ("read-in-another-way", None, None, {"read": "soft"}, "attribution"),
+    ("a-pool-of-one", None, None, {"pictures": [{"suspect": "sha256:" + "0" * 64, "examined": True}]}, "presence"),
     ("word-flipped", "detection.json", edit_observation, {}, "attribution"),
     ("fewer-identifiers", "receipts.json", swap_roles("issued", "grant"), {}, "attribution"),
     ("use-painted-black", None, None, {"coverage": {
@@ -242,18 +254,97 @@ def test_an_expert_reads_the_suspect_again_with_the_disclosed_key(case_office, d
             keys.disclose_key(office, 1, 7)
         check.check_office(office)
     verified, pixels = verify(case_office.bundle, demand), read_pixels(case_office.leak)
-    seen = reread(case_office.bundle, verified, pixels, key)
+    seen = reread(case_office.bundle, verified, [pixels], key)
     assert seen.significant(1e-6)
     with pytest.raises(VerificationError):
-        reread(case_office.bundle, verified, pixels, Secret.random())
-    with pytest.raises(VerificationError):
-        reread(case_office.bundle, verified, pixels * 0 + 128, key)
+        reread(case_office.bundle, verified, [pixels], Secret.random())
+    for wrong in ([pixels * 0 + 128], []):
+        with pytest.raises(VerificationError):
+            reread(case_office.bundle, verified, wrong, key)
     unchecked = verify(case_office.bundle, replace(demand, suspect=None))
     with pytest.raises(VerificationError):
-        reread(case_office.bundle, unchecked, pixels, key)
+        reread(case_office.bundle, unchecked, [pixels], key)
     for data in (b"{}", b"[]", b'{"format": "countermark.embedding-key/1", "key": "00"}'):
         with pytest.raises(InputError):
             read_embedding_key(data)
+
+
+@pytest.fixture
+def damaged_symbols(monkeypatch):
+    """Every reading's symbols are drowned in noise in which no decoder finds the word, and a million licensees do."""
+    detect = LatticeMark.detect
+
+    def read(self, image):
+        seen = detect(self, image)
+        generator = np.random.Generator(np.random.PCG64(3))
+        symbols = encode(seen.word) + 1.9 * generator.normal(size=256)
+        observations = {**seen.observations, "symbols": symbols.round(4).tolist()}
+        words = recompute(observations).words
+        assert seen.word not in words
+        return replace(seen, word=words[0], words=words, observations=observations)
+
+    monkeypatch.setattr(LatticeMark, "detect", read)
+
+
+@pytest.mark.usefixtures("damaged_symbols")
+def test_a_soft_read_is_stated_and_proves(case_office, demand, tmp_path):
+    with open_office(case_office.copy_workspace(tmp_path / "office"), PASSPHRASE) as office:
+        (traced,) = trace.trace_files(office, [case_office.leak])
+        assert (traced.verdict, traced.read, traced.grant) == ("attributed", "soft", 2)
+        assert traced.p_innocent["corrected_for"] == {"identifiers": 1002, "words": LIST, "readings": 1}
+        evidence = bundle.make_bundle(office, traced.id, case="case 7", audience="court")
+    verified = verify(evidence, demand)
+    assert verified.outcome == VERIFIED
+    assert verified.statement["read"] == "soft"
+    assert verified.statement["p_innocent"]["value"] == pytest.approx(traced.p_innocent["value"])
+    assert 1e-15 < traced.p_innocent["value"] < 1e-6
+    soft = replace(case_office, bundle=evidence)
+    assert failing_step(forge(soft, "detection.json", edit_observation), demand) == "attribution"
+    counts = {"identifiers": 1002, "words": LIST, "readings": 0}
+    lie = {"value": traced.p_innocent["value"], "corrected_for": counts}
+    for change in ({"read": "exact"}, {"p_innocent": lie}):
+        assert failing_step(forge(soft, None, None, **change), demand) == "attribution"
+
+
+def test_a_pool_is_one_suspect_of_many_pictures(case_office, demand, tmp_path):
+    from PIL import Image
+    from skimage import data
+
+    from countermark.core.keys import Secret
+    from countermark.evidence.rereading import read_embedding_key, reread
+    from countermark.marking.image.files import read_pixels
+
+    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    Image.fromarray(data.coffee()).save(tmp_path / "coffee.png")
+    with open_office(case_office.copy_workspace(tmp_path / "office"), PASSPHRASE) as office:
+        (marked,) = mark.mark_images(office, 2, [tmp_path / "coffee.png"], tmp_path / "out")
+        pool = [case_office.leak, marked.path, tmp_path / "broken.png"]
+        traced = trace.trace_pool(office, pool)
+        assert (traced.verdict, traced.grant, traced.output["is_identical"]) == ("attributed", 2, True)
+        assert [each["examined"] for each in traced.pictures] == [True, True, False]
+        assert traced.p_ours["corrected_for"]["pictures"] == 2
+        for wrong in ([case_office.leak], [case_office.leak] * 2, [case_office.leak] * 101):
+            with pytest.raises(InputError):
+                trace.trace_pool(office, wrong)
+        evidence = bundle.make_bundle(office, traced.id, case="case 7", audience="court")
+        register.rotate_epoch(office, 1)
+        key = read_embedding_key(json.dumps(keys.disclose_key(office, 1, 0)).encode())
+        check.check_office(office)
+    digests = [f"sha256:{hashlib.sha256(path.read_bytes()).hexdigest()}" for path in pool]
+    whole = replace(demand, suspect=pool_digest(digests[::-1]))
+    verified = verify(evidence, whole)
+    assert verified.outcome == VERIFIED
+    assert "output-linked-by-likeness" not in verified.caveats
+    for wrong in (case_office.suspect, pool_digest(digests[:2])):
+        assert failing_step(evidence, replace(demand, suspect=wrong)) == "audience"
+    pooled = replace(case_office, bundle=evidence)
+    fewer = [{"suspect": digest, "examined": True} for digest in digests[:2]]
+    for lie in (fewer, fewer[:1], []):
+        assert failing_step(forge(pooled, None, None, pictures=lie), whole) == "presence"
+    pictures = [read_pixels(path) for path in pool[:2]]
+    assert reread(evidence, verified, pictures, key).significant(1e-6)
+    with pytest.raises(VerificationError):
+        reread(evidence, verified, pictures, Secret.random())
 
 
 def test_marks_of_two_epochs_are_told_apart_and_both_prove(case_office, demand, tmp_path):

@@ -51,6 +51,11 @@ class Shell:
         for command in commands(GUIDES / guide):
             if "suspect.jpg" in command and not (self.folder / "suspect.jpg").exists():
                 leak(self.folder)
+            if "leak.jpg" in command and not (self.folder / "leak.jpg").exists():
+                generated = self.folder / "pictures" / "grant-2-0-000002.png"
+                Image.open(generated).save(self.folder / "leak.jpg", quality=80)
+            if "collage.jpg" in command:
+                collage(self.folder)
             wanted = re.search(r"# exit (\d)", command)
             status, output = self.run(command)
             assert status == int(wanted[1] if wanted else 0), f"{command}\n{output}"
@@ -63,11 +68,12 @@ class Shell:
         patterns = {
             "TRACE": r"bundle (t-[0-9a-f]{12}) ",
             "PUBLIC_KEY": r"public key +([0-9a-f]{64})\n",
+            "OFFICE": r"^ *office +.* \(([0-9a-f]{16})\)$",
             "OFFICE_ACCOUNT": r"ledger account +(0x[0-9a-fA-F]{40})\n",
             "SECOND_ACCOUNT": r"ledger account +(0x[0-9a-fA-F]{40})\n",
         }
         for word, pattern in patterns.items():
-            if found := re.search(pattern, output):
+            if found := re.search(pattern, output, re.M):
                 self.words[word] = found[1]
 
 
@@ -80,6 +86,13 @@ def leak(folder: Path) -> None:
     with Image.open(folder / "marked" / "photo.jpg") as picture:
         copy = apply("crop(0.85)+resize(0.75)", np.asarray(picture))
     Image.fromarray(copy).save(folder / "suspect.jpg", quality=70)
+
+
+def collage(folder: Path) -> None:
+    """Lay a part of the marked copy on another photograph."""
+    with Image.open(folder / "marked" / "photo.jpg") as marked, Image.open(folder / "another.jpg") as other:
+        other.paste(marked.crop((40, 60, 420, 360)), (200, 60))
+        other.save(folder / "collage.jpg", quality=85)
 
 
 @pytest.fixture
@@ -98,6 +111,14 @@ def test_first_steps_and_verify(shell: Shell) -> None:
     assert "outside its territory" in printed
     assert "Log and ledger agree." in printed
     assert "VERIFIED" in shell.follow("verify.md")
+    seen = shell.follow("pictures.md")
+    assert all(f"{name}: attributed" in seen for name in ("suspect.jpg", "collage.jpg"))
+    for drawing in (
+        "marked/photo.jpg.preview.png",
+        "drawings/suspect.jpg.lattice.png",
+        "drawings/collage.jpg.lattice.png",
+    ):
+        assert (shell.folder / drawing).is_file()
 
 
 def test_an_external_licensee(shell: Shell) -> None:
@@ -130,6 +151,16 @@ def test_a_valuation(shell: Shell) -> None:
     assert "This record is no opinion on value." in printed
 
 
+def test_generating(shell: Shell) -> None:
+    model = shell.folder / "model"
+    model.unlink()
+    model.symlink_to(ROOT / "examples" / "photos-64")
+    printed = shell.follow("generate.md")
+    assert "leak.jpg: attributed" in printed
+    assert "number 2" in printed
+    assert "VERIFIED" in printed
+
+
 @pytest.mark.tool("npm")
 @pytest.mark.tool("openssl")
 def test_a_consortium(shell: Shell, anvil: Callable[..., AbstractContextManager[Any]]) -> None:
@@ -148,7 +179,16 @@ def test_a_consortium(shell: Shell, anvil: Callable[..., AbstractContextManager[
 
 @pytest.mark.parametrize(
     "guide",
-    ["first-steps.md", "verify.md", "external-licensee.md", "standard-terms.md", "valuation.md", "consortium.md"],
+    [
+        "first-steps.md",
+        "verify.md",
+        "generate.md",
+        "pictures.md",
+        "external-licensee.md",
+        "standard-terms.md",
+        "valuation.md",
+        "consortium.md",
+    ],
 )
 def test_a_guide_has_commands(guide: str) -> None:
     assert len(commands(GUIDES / guide)) >= 3

@@ -163,14 +163,41 @@ def test_files_that_cannot_be_marked_are_named_and_nothing_is_left(office, tmp_p
     Image.new("RGBA", (300, 300)).save(clear)
     broken = tmp_path / "broken.png"
     broken.write_bytes(clear.read_bytes()[:100])
-    for path, error in ((clear, UnsupportedImage), (broken, InputError)):
-        with pytest.raises(error):
+    small = tmp_path / "small.png"
+    Image.new("RGB", (191, 300)).save(small)
+    for path, error in ((clear, UnsupportedImage), (broken, InputError), (small, UnsupportedImage)):
+        with pytest.raises(error, match=path.stem):
             mark.mark_images(office, 2, [path], tmp_path / "out")
     assert list((tmp_path / "out").iterdir()) == []
     with pytest.raises(InputError):
         mark.mark_images(office, 2, [], tmp_path / "out")
     with pytest.raises(InputError):
         mark.mark_images(office, 2, [clear], tmp_path)  # would overwrite the original
+
+
+def test_a_batch_is_recorded_in_order_and_ends_at_what_cannot_be_marked(office, picture, tmp_path):
+    """Files are marked in threads; those before a bad one stay, and of those after it nothing is left."""
+    images = [tmp_path / f"{number}.png" for number in range(6)]
+    for number, path in enumerate(images):
+        with Image.open(picture) as image:
+            image.rotate(15 * number).save(path)
+    whole = mark.mark_images(office, 2, images, tmp_path / "whole")
+    entries = [each.output.log_index for each in whole]
+    assert entries == sorted(entries)
+    assert [each.path.name for each in whole] == [path.name for path in images]
+    images[3].write_bytes(images[3].read_bytes()[:200])
+    with pytest.raises(InputError, match=r"3\.png"):
+        mark.mark_images(office, 2, images, tmp_path / "part")
+    assert {path.name for path in (tmp_path / "part").iterdir()} == {"0.png", "1.png", "2.png"}
+    assert [(tmp_path / "part" / f"{n}.png").read_bytes() == whole[n].path.read_bytes() for n in range(3)] == [True] * 3
+
+
+def test_large_pictures_take_turns(office, picture, tmp_path, monkeypatch):
+    monkeypatch.setattr(mark, "_LARGE", 0)
+    with Image.open(picture) as image:
+        image.rotate(90).save(tmp_path / "turned.png")
+    marked = mark.mark_images(office, 2, [picture, tmp_path / "turned.png"], tmp_path / "out")
+    assert [each.output.psnr_db > 38 for each in marked] == [True, True]
 
 
 def test_the_other_answers_of_a_trace(office, case_office, picture, tmp_path):

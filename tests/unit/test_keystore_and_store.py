@@ -104,8 +104,18 @@ def test_an_identifier_is_issued_once_for_ever(store):
         assert work.issued_to(2**64 - 1) == "batch:1"
         assert work.issued_to(5) is None
         assert work.issued() == 3
+        assert sorted(number for chunk in work.identifiers() for number in chunk.tolist()) == [0, 2**63, 2**64 - 1]
     with pytest.raises(StorageError), store.transaction() as work:
         work.issue([2**63], "grant:1")
+
+
+def test_identifiers_come_in_chunks(store):
+    count = 120_000
+    with store.transaction() as work:
+        work.issue(list(range(count)), "batch:1")
+        chunks = list(work.identifiers())
+    assert max(map(len, chunks)) < count == sum(map(len, chunks))
+    assert sorted(number for chunk in chunks for number in chunk.tolist()) == list(range(count))
 
 
 def test_a_store_of_a_later_version_is_not_opened(tmp_path):

@@ -58,6 +58,7 @@ def _label(label: str, lang: str) -> str:
         "init": tr("making the workspace", lang),
         "digest": tr("digesting", lang),
         "mark": tr("marking", lang),
+        "generate": tr("generating", lang),
         "trace": tr("tracing", lang),
     }
     return known.get(label, label)

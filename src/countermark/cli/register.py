@@ -57,7 +57,7 @@ def register(model_dir: Path, owner: str, parents: tuple[str, ...], derivatives:
         **show_title(title),
         **_roots(title),
         "inclusion": proof,
-        "megabytes_per_second": round(meter.size / 1e6 / max(meter.seconds, 1e-6), 1),
+        "megabytes_per_second": round(meter.size / 1e6 / max(meter.seconds, 1e-6), 3),
     }
     session.answer("registration", document, _describe(session, title, proof, meter))
 

@@ -28,6 +28,8 @@ NOUNS = (
     "document",
     "request",
     "mark",
+    "generate",
+    "attack",
     "trace",
     "anchor",
     "trust",
@@ -78,7 +80,8 @@ root = Root(
     name="countermark",
     help="""A rights office for AI models: titles, licences, marks, traces, evidence.
 
-    The path: init, party add, register, license offer and grant, mark, trace, trust export, bundle; elsewhere verify.
+    The path: init, party add, register, license offer and grant, mark or generate, trace, trust export, bundle;
+    elsewhere verify.
 
     The workspace is the one of -w, else COUNTERMARK_WORKSPACE, else the folder you are in if it is one, else
     ./countermark-workspace. The passphrase comes from --passphrase-file, COUNTERMARK_PASSPHRASE_FILE,

@@ -10,6 +10,7 @@ import click
 from countermark.cli.session import Session, current
 from countermark.cli.shell import Command
 from countermark.cli.text import Row, card, plain, wrap
+from countermark.errors import InputError
 
 if TYPE_CHECKING:
     from countermark.workflows.trace import Trace
@@ -25,31 +26,75 @@ STATUS = {"attributed": 0, "not-attributable": 3, "not-examined": 3, "nothing-fo
 @click.option("--use", "scope", metavar="SCOPE", help="The use that was made: infer, commercial, publish, ...")
 @click.option("--where", "territory", metavar="CC", help="Country of the use, two letters.")
 @click.option("--at", metavar="TIME", help="Time of the use; now by default.")
-def trace(files: tuple[Path, ...], alpha: float, scope: str | None, territory: str | None, at: str | None) -> int:
+@click.option(
+    "--model", "models", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
+    help="A registered pipeline that is not where it was registered from. May be given again.",
+)  # fmt: skip
+@click.option("--pool", is_flag=True, help="Read all files as one: pictures that one account has posted.")
+@click.option(
+    "--regions", is_flag=True, help="Read each file part by part: pasted fragments, mosaics. Takes many times as long."
+)
+@click.option(
+    "--draw", "folder", type=click.Path(path_type=Path), metavar="DIR",
+    help="Folder for drawings of where a lattice mark was found: NAME.lattice.png.",
+)  # fmt: skip
+def trace(
+    files: tuple[Path, ...],
+    alpha: float,
+    scope: str | None,
+    territory: str | None,
+    at: str | None,
+    models: tuple[Path, ...],
+    pool: bool,
+    regions: bool,
+    folder: Path | None,
+) -> int:
     """Trace suspect pictures to the grant whose mark they carry.
 
     Each file has one answer: attributed; found, but not attributable; nothing found; not examined.
+
+    Where no decoded word is an issued identifier's, all issued ones are compared with what was read (a soft read).
+
+    Where pictures were generated under a title, the suspect is also inverted with the registered pipeline, if its
+    folder and the extra are there, and held against every recorded generation; one that is recognized is named.
+
+    With --pool all files together have one answer, and what each is too damaged to say adds up. Decide which files
+    belong together before tracing any: a pool chosen by its results proves nothing.
+
+    With --regions a file has an answer for each marked picture that its parts come from, by the lattice mark.
 
     Exit status: 0 if any file is attributed; else 3 if any could not be told (not attributable, not examined); else 1.
     So 1 is a clear no for every file, and no unexamined file hides behind it.
 
     Example:
       countermark trace suspect.jpg --use publish --where DE
+      countermark trace post1.jpg post2.jpg post3.jpg --pool
+      countermark trace collage.png --regions --draw drawings
     """
-    from countermark.workflows.trace import Use, trace_files
+    from countermark.workflows.drawings import draw_marks
+    from countermark.workflows.trace import Use, trace_files, trace_pool, trace_regions
 
-    session = current()
+    if pool and regions:
+        raise InputError("files are read as one or part by part, not both", hint="Leave out --pool or --regions.")
+    session, suspects = current(), list(files)
     use = Use(scope=scope, territory=territory and territory.upper(), at=at)
     with session.office() as office:
-        traces = trace_files(office, list(files), alpha=alpha, use=use)
-    document = {"traces": [_shown(each) for each in traces]}
-    session.answer("traces", document, "\n\n".join(describe(session, each) for each in traces))
+        if pool:
+            traces = [trace_pool(office, suspects, alpha=alpha, use=use, models=models)]
+        elif regions:
+            traces = trace_regions(office, suspects, alpha=alpha, use=use)
+        else:
+            traces = trace_files(office, suspects, alpha=alpha, use=use, models=models)
+        drawings = draw_marks(office, suspects, traces, folder) if folder else {}
+    document = {"traces": [_shown(each, drawings.get(each.id)) for each in traces]}
+    session.answer("traces", document, "\n\n".join(describe(session, each, drawings.get(each.id)) for each in traces))
     return status(traces)
 
 
-def _shown(trace: Trace) -> dict[str, Any]:
+def _shown(trace: Trace, drawing: Path | None) -> dict[str, Any]:
     """Leave out the soft observations: they hold the word, which leaves the office in a bundle and nowhere else."""
-    return {name: value for name, value in trace.to_json().items() if name != "observations"}
+    shown = {name: value for name, value in trace.to_json().items() if name != "observations"}
+    return shown | {"drawing": drawing and str(drawing)}
 
 
 def status(traces: list[Trace]) -> int:
@@ -58,13 +103,14 @@ def status(traces: list[Trace]) -> int:
     return next(code for code in (0, 3, 1) if code in found)
 
 
-def describe(session: Session, trace: Trace) -> str:
+def describe(session: Session, trace: Trace, drawing: Path | None = None) -> str:
     """Return the answer about one file, for people."""
     verdict = verdicts(session)[trace.verdict]
     if trace.verdict != "attributed":
         reason = _reasons(session).get(trace.reason, trace.reason)
         verdict = session.tr("{answer}: {reason}", answer=verdict, reason=reason)
-    parts = [f"{plain(trace.file)}: {verdict}", card(_rows(session, trace))]
+    rows = _rows(session, trace) + ([(session.tr("drawing"), str(drawing))] if drawing else [])
+    parts = [f"{plain(trace.file)}: {verdict}", card(rows)]
     if trace.verdict == "attributed":
         parts += _warnings(session, trace)
         parts.append("  " + session.tr("evidence: countermark bundle {trace} --out case.zip", trace=trace.id))
@@ -73,6 +119,18 @@ def describe(session: Session, trace: Trace) -> str:
 
 def _rows(session: Session, trace: Trace) -> list[Row]:
     rows = [(session.tr("trace"), f"{trace.id}  ({trace.suspect})")]
+    if trace.pictures:
+        examined = sum(each["examined"] for each in trace.pictures)
+        rows.append(
+            (
+                session.tr("pool"),
+                session.tr("{count} pictures, {examined} examined", count=len(trace.pictures), examined=examined),
+            )
+        )
+    if trace.region:
+        names = ("left", "top", "right", "bottom")
+        place = dict(zip(names, trace.region, strict=True))
+        rows.append((session.tr("part"), session.tr("{left}, {top} to {right}, {bottom}, in pixels", **place)))
     if trace.verdict in ("attributed", "not-attributable"):
         rows.append(
             (
@@ -87,9 +145,10 @@ def _rows(session: Session, trace: Trace) -> list[Row]:
         )
     if trace.p_ours is not None:
         tried = trace.p_ours["corrected_for"]
-        corrected = session.tr(
-            "corrected for {geometries} geometries and {keys} keys", geometries=tried["geometries"], keys=tried["keys"]
-        )
+        many = {"geometries": tried["geometries"], "keys": tried["keys"]}
+        corrected = session.tr("corrected for {geometries} geometries and {keys} keys", **many)
+        if trace.method is not None and trace.method.startswith("image.noise"):
+            corrected = session.tr("corrected for {geometries} hypotheses and {keys} keys", **many)
         rows.append(("p_ours", f"{_show_p(trace.p_ours['value'])}  {corrected}"))
     if trace.p_innocent is not None:
         tried = trace.p_innocent["corrected_for"]
@@ -98,7 +157,16 @@ def _rows(session: Session, trace: Trace) -> list[Row]:
             identifiers=tried["identifiers"],
             words=tried["words"],
         )
+        if trace.read == "recorded":
+            corrected = session.tr("corrected for every recorded generation")
         rows.append(("p_innocent", f"{_show_p(trace.p_innocent['value'])}  {corrected}"))
+    if trace.read is not None:
+        said = {
+            "exact": session.tr("exact: a word that was decoded is an issued identifier's"),
+            "soft": session.tr("soft: of all issued identifiers, the one that fits what was seen best"),
+            "recorded": session.tr("recorded: the noise ledger holds the noise that this grew from"),
+        }
+        rows.append((session.tr("read"), said[trace.read]))
     rows.append((session.tr("level"), f"{trace.alpha:g}"))
     if trace.verdict == "attributed":
         rows += _attributed_rows(session, trace)
@@ -110,6 +178,8 @@ def _attributed_rows(session: Session, trace: Trace) -> list[Row]:
         (session.tr("grant"), str(trace.grant)),
         (session.tr("licensee"), f"{trace.licensee_name}  ({trace.licensee})"),
     ]
+    if trace.generation is not None:
+        rows.append((session.tr("generation"), session.tr("number {number}", number=trace.generation)))
     if trace.coverage is not None:
         rows.append((session.tr("coverage"), _coverage(session, trace.coverage)))
     if trace.output is None:
@@ -118,6 +188,8 @@ def _attributed_rows(session: Session, trace: Trace) -> list[Row]:
         kind = (
             session.tr("identical file")
             if trace.output["is_identical"]
+            else session.tr("recognized by its noise")
+            if trace.generation is not None
             else session.tr("likeness {likeness}, a lead and not a statistic", likeness=trace.output["likeness"])
         )
         rows.append(
@@ -143,6 +215,15 @@ def _warnings(session: Session, trace: Trace) -> list[str]:
     ]
     if trace.output is None:
         warnings.append(session.tr("No signed request stands behind this: a lead, not an accusation."))
+    if trace.copied_from is not None:
+        warnings.append(
+            session.tr(
+                "The mark has the pattern of log entry {index}, whose picture does not look like this one (likeness "
+                "{likeness}): it may have been copied from there.",
+                index=trace.copied_from["log_index"],
+                likeness=trace.copied_from["likeness"],
+            )
+        )
     return ["  " + "\n  ".join(wrap(session.tr("note: {text}", text=text), _COLUMNS)) for text in warnings]
 
 
@@ -189,6 +270,9 @@ def _reasons(session: Session) -> dict[str, str]:
         "identifier-never-issued": session.tr("its identifier was never issued"),
         "identifier-never-delivered": session.tr("its identifier is a reserved one that nobody ever got"),
         "too-many-candidates": session.tr("too many identifiers to tell one from chance at this level"),
+        "nothing-generated": session.tr("nothing was generated under the key"),
+        "no-pipeline": session.tr("the registered pipeline cannot be loaded here"),
+        "not-pooled": session.tr("recorded generations are not pooled"),
         "no-keys": session.tr("no model is registered, so there is no key to look with"),
         "too-small": session.tr("the picture is too small"),
         "other-method": session.tr("the keys are of a method that this version does not read"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,7 +30,14 @@ _KEY_LIMIT = 4096
 @click.command(cls=Command)
 @click.argument("bundle", type=click.Path(path_type=Path))
 @click.option("--trust", type=click.Path(path_type=Path), metavar="FILE", help="Trust file, obtained by another way.")
-@click.option("--suspect", type=click.Path(path_type=Path), metavar="FILE", help="The file that the case is about.")
+@click.option(
+    "--suspect",
+    "suspects",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    multiple=True,
+    help="The file that the case is about; give it once for each picture of a pool.",
+)
 @click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
 @click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
 @click.option("--alpha", type=float, default=1e-6, show_default=True, help="Demand both p-values at this level.")
@@ -37,7 +45,7 @@ _KEY_LIMIT = 4096
 def verify(
     bundle: Path,
     trust: Path | None,
-    suspect: Path | None,
+    suspects: tuple[Path, ...],
     case: str | None,
     audience: str | None,
     alpha: float,
@@ -58,7 +66,7 @@ def verify(
     from countermark.evidence.verification import verify as check
 
     session = current()
-    demand = _demand(trust, suspect, case, audience, alpha)
+    demand = _demand(trust, suspects, case, audience, alpha)
     data = read_file(bundle, limit=_BUNDLE_LIMIT)
     steps = _Steps(session)
     try:
@@ -66,26 +74,30 @@ def verify(
     except CountermarkError as error:
         steps.failed(error)
         raise
-    reading = _read_again(data, verified, suspect, key, alpha) if key else None
+    reading = _read_again(data, verified, suspects, key, alpha) if key else None
     session.answer("verification", _document(verified, reading), _conclusion(session, verified, reading))
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
-def _read_again(data: bytes, verified: VerifiedBundle, suspect: Path | None, key: Path, alpha: float) -> Detection:
+def _read_again(data: bytes, verified: VerifiedBundle, suspects: Sequence[Path], key: Path, alpha: float) -> Detection:
     from countermark.evidence.rereading import read_embedding_key, reread
     from countermark.marking.image.files import read_pixels
 
-    if suspect is None:
+    if not suspects:
         raise InputError("give the suspect, to read it again", hint="With --suspect FILE.")
     disclosed = read_embedding_key(read_file(key, limit=_KEY_LIMIT))
-    return reread(data, verified, read_pixels(suspect), disclosed, alpha=alpha)
+    examined = {each["suspect"] for each in verified.statement.get("pictures", ()) if each["examined"]}
+    pictures = (read_pixels(path) for path in suspects if len(suspects) == 1 or _file_digest(path) in examined)
+    return reread(data, verified, pictures, disclosed, alpha=alpha)
 
 
 def _caveats(verified: VerifiedBundle, reading: Detection | None) -> tuple[str, ...]:
     return tuple(slug for slug in verified.caveats if reading is None or slug != "reading-not-repeated")
 
 
-def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience: str | None, alpha: float) -> Demand:
+def _demand(
+    trust: Path | None, suspects: Sequence[Path], case: str | None, audience: str | None, alpha: float
+) -> Demand:
     from countermark.evidence.trust import read_trust
     from countermark.evidence.verification import Demand
 
@@ -93,11 +105,19 @@ def _demand(trust: Path | None, suspect: Path | None, case: str | None, audience
         raise InputError("alpha lies between 0 and 0.05, not at {alpha}", alpha=alpha)
     return Demand(
         trust=read_trust(read_file(trust, limit=_TRUST_LIMIT)) if trust else None,
-        suspect=_file_digest(suspect) if suspect else None,
+        suspect=_suspect(suspects),
         case=case,
         audience=audience,
         alpha=alpha,
     )
+
+
+def _suspect(paths: Sequence[Path]) -> str | None:
+    """Return what a statement about these files names: the digest of one, or of the pool of several."""
+    from countermark.marking.reading import pool_digest
+
+    digests = [_file_digest(path) for path in paths]
+    return pool_digest(digests) if len(digests) > 1 else next(iter(digests), None)
 
 
 def _file_digest(path: Path) -> str:
@@ -149,7 +169,7 @@ def _conclusion(session: Session, verified: VerifiedBundle, reading: Detection |
         session.tr("VERIFIED") if sure else session.tr("SELF-CONSISTENT, ISSUER UNKNOWN: this is not a verification")
     )
     rows = [
-        (session.tr("suspect"), stated["suspect"]),
+        (session.tr("suspect"), _stated_suspect(session, stated)),
         (session.tr("grant"), f"{stated['grant']}  ({session.tr('title')} {stated['title']})"),
         (session.tr("licensee"), _licensee(verified)),
         ("p_ours", f"{stated['p_ours']['value']:.2g}"),
@@ -166,10 +186,18 @@ def _conclusion(session: Session, verified: VerifiedBundle, reading: Detection |
             "",
             heading,
             card(rows),
-            *_listed(session.tr("What this proves"), proofs(session, sure)),
+            *_listed(session.tr("What this proves"), proofs(session, sure, str(stated["read"]))),
             *_listed(session.tr("What this does not prove"), limits(session, _caveats(verified, reading))),
         ]
     )
+
+
+def _stated_suspect(session: Session, stated: Mapping[str, Any]) -> str:
+    if "region" in stated:
+        return session.tr("{suspect}  (in its part {region})", suspect=stated["suspect"], region=stated["region"])
+    pictures = len(stated.get("pictures", ()))
+    pooled = session.tr("{suspect}  (a pool of {count} pictures)", suspect=stated["suspect"], count=pictures)
+    return pooled if pictures else str(stated["suspect"])
 
 
 def _licensee(verified: VerifiedBundle) -> str:
@@ -209,19 +237,27 @@ def meanings(session: Session) -> dict[str, str]:
     }
 
 
-def proofs(session: Session, sure: bool) -> list[str]:
-    """Return what the steps prove, in sentences."""
+def proofs(session: Session, sure: bool, read: str) -> list[str]:
+    """Return what the steps prove, in sentences, of an answer that was ``read`` in one of the ways of ``tracing``."""
     issuer = (
         session.tr("The office that the trust file names made this statement about this very file.")
         if sure
         else session.tr("The parts agree with each other. Anybody can make a bundle of which this is true.")
     )
-    return [
-        issuer,
+    follows = (
         session.tr(
+            "From the observations in the bundle, both probabilities follow by arithmetic. The log entry of this "
+            "grant's output holds a digest of the signs that were recognized."
+        )
+        if read == "recorded"
+        else session.tr(
             "From the soft observations in the bundle, both probabilities and the identifier follow by arithmetic. "
             "The identifier is this grant's: neither side chose it alone, and the ledger holds its commitment."
-        ),
+        )
+    )
+    return [
+        issuer,
+        follows,
         session.tr("The log held the entries, and its head was anchored and stamped, when the stamp says."),
     ]
 

@@ -17,21 +17,21 @@ from typing import Any, NamedTuple
 from countermark.artifact import ModelManifest
 from countermark.core.canonical import digest, document_digest, parse_json, read_digest, show_digest
 from countermark.core.dsse import open_document, read_unverified
-from countermark.core.keys import PublicKey, Secret, key_commitment
+from countermark.core.keys import PublicKey, Secret, epoch_commitment, key_commitment
 from countermark.core.merkle import leaf_hash, verify_consistency, verify_inclusion
-from countermark.core.payload import commit_identifier, commit_nonce, derive_identifier, read_identifier, unpermute
-from countermark.core.stats import innocent_p
+from countermark.core.payload import commit_identifier, commit_nonce, derive_identifier, permute, read_identifier
 from countermark.core.times import from_unix, read_time, show_time
 from countermark.core.trie import VerifiedReceipt, verify_receipt
 from countermark.errors import CheckpointInconsistent, PolicyUnmet, ProofInvalid, SignatureInvalid
 from countermark.evidence.bundle import Bundle, unpack
 from countermark.evidence.checkpoint import Checkpoint, checkpoint_digest, open_checkpoint
 from countermark.evidence.checkpoint import read_unverified as read_head
+from countermark.evidence.findings import check_pool, innocence
 from countermark.evidence.policy import Demand
 from countermark.evidence.timestamp import verify_timestamp
 from countermark.evidence.trust import Trust
 from countermark.licensing import Terms, coverage
-from countermark.marking.image.lattice import recompute
+from countermark.marking.reading import Reading, recompute
 from countermark.registry import name_digest, signing_key_digest
 
 #: A statement is made when its log entry is stamped, give or take clocks and queues.
@@ -74,6 +74,7 @@ class Check:
     acceptance: dict[str, Any] = field(init=False)
     granted: dict[str, Any] = field(init=False)
     permutation: Secret = field(init=False)
+    reading: Reading = field(init=False)
     caveats: list[str] = field(default_factory=list)
 
     def event(self, role: str, name: str, contract: str) -> dict[str, Any]:
@@ -329,7 +330,9 @@ def _identifier(check: Check) -> Detail:
 def _key(check: Check) -> Detail:
     part = check.bundle.json("detection.json")
     check.permutation = Secret(bytes.fromhex(part["permutation_key"]))
-    bound = key_commitment(bytes.fromhex(part["embedding_commitment"]), check.permutation.reveal())
+    key = key_commitment(bytes.fromhex(part["embedding_commitment"]), check.permutation.reveal())
+    keys = [bytes.fromhex(each) for each in part["commitments"]]
+    bound = epoch_commitment(keys) if key in keys else b""
     role = "title" if part["epoch"] == 0 else "key"
     committed = check.title if role == "title" else check.event("key", "KeyCommitted", "ModelTitles")
     if bytes(committed["keyCommitment"]) != bound or committed["titleId"] != check.title["titleId"]:
@@ -350,7 +353,9 @@ def _presence(check: Check) -> Detail:
     tried = int(part["keys_tried"])
     if tried < 1:
         raise PolicyUnmet("no key was tried")
-    p_ours = min(1.0, tried * recompute(part["observations"]).p_value)
+    check_pool(check.statement, part["observations"])
+    check.reading = recompute(str(part["method"]), part["observations"])
+    p_ours = min(1.0, tried * check.reading.p_value)
     check.caveats.append("reading-not-repeated")
     _close(p_ours, check.statement["p_ours"]["value"], "p_ours")
     if p_ours > check.demand.alpha:
@@ -359,18 +364,27 @@ def _presence(check: Check) -> Detail:
 
 
 def _attribution(check: Check) -> Detail:
-    observed = recompute(check.bundle.json("detection.json")["observations"])
     opened = read_identifier(check.bundle.json("opening.json")["identifier"])
-    if observed.word is None or unpermute(check.permutation, observed.word) != opened:
-        raise PolicyUnmet("the word that was read is not this grant's")
-    issued, words = _issued_total(check), int(check.statement["p_innocent"]["corrected_for"]["words"])
-    if words < observed.words_tried:
-        raise PolicyUnmet("fewer words are stated than the reading tried")
-    p_innocent = innocent_p(issued, words)
+    issued = _issued_total(check)
+    if check.statement["read"] == "recorded":
+        _recorded(check)
+    p_innocent = innocence(check.reading, permute(check.permutation, opened), check.statement, issued)
     _close(p_innocent, check.statement["p_innocent"]["value"], "p_innocent")
     if p_innocent > check.demand.alpha:
         raise PolicyUnmet("p_innocent is {p}, above the level asked", p=p_innocent)
-    return say("p_innocent = {value} among {count} identifiers", value=f"{p_innocent:.3g}", count=issued)
+    found = {"value": f"{p_innocent:.3g}", "count": issued}
+    if check.statement["read"] == "recorded":
+        return say("p_innocent = {value}; the log holds the signs that were recognized", value=found["value"])
+    if check.statement["read"] == "soft":
+        return say("p_innocent = {value} among {count} identifiers, by a soft read", **found)
+    return say("p_innocent = {value} among {count} identifiers", **found)
+
+
+def _recorded(check: Check) -> None:
+    """Hold the signs that were recognized against those that the log was told of when the output was made."""
+    entry, pattern = _entry(check, "output"), check.reading.pattern
+    if pattern is None or entry.get("pattern") != show_digest(pattern) or entry["grant"] != check.granted["grantId"]:
+        raise ProofInvalid("the generation that was recognized is not that of the logged output")
 
 
 def _issued_total(check: Check) -> int:
@@ -402,7 +416,8 @@ def _request(check: Check) -> Detail:
     ):
         raise ProofInvalid("the signed request is not that of the logged output")
     read_digest(entry["content"])
-    if entry["content"] != check.statement["suspect"]:
+    pictures = [picture["suspect"] for picture in check.statement.get("pictures", [])]
+    if entry["content"] not in (pictures or [check.statement["suspect"]]) and check.statement["read"] != "recorded":
         check.caveats.append("output-linked-by-likeness")
     return say("signed {signed}; output logged {logged}", signed=body["requested_at"], logged=entry["time"])
 

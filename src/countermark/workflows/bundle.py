@@ -9,14 +9,16 @@ from typing import Any
 
 from countermark.core.canonical import document_digest, show_digest
 from countermark.core.dsse import Envelope, read_unverified
+from countermark.core.keys import DetectionKey
+from countermark.core.payload import permute, read_identifier
 from countermark.core.rlp import keccak256
-from countermark.core.stats import innocent_p
 from countermark.errors import ConflictError, RightsError
 from countermark.evidence import log
 from countermark.evidence.bundle import Bundle, pack
+from countermark.evidence.findings import innocence
 from countermark.evidence.trust import MAX_CHECKPOINTS
 from countermark.licensing import Terms
-from countermark.marking.image.lattice import recompute
+from countermark.marking.reading import recompute
 from countermark.registry import Grant, Offer, Output, Party, Title, Transaction, log_entry
 from countermark.tracing import ATTRIBUTED
 from countermark.workflows.anchor import anchor_log
@@ -117,29 +119,37 @@ class _CaseFile:
 
     def findings(self) -> dict[str, Any]:
         """Return what the statement says: the attribution with both p-values, recomputed as a verifier will."""
-        assert self.trace.p_ours is not None  # an attributed trace has both
-        assert self.trace.p_innocent is not None
-        observed = recompute(self.trace.observations)
-        keys = self.trace.p_ours["corrected_for"]["keys"]
-        words = self.trace.p_innocent["corrected_for"]["words"]
-        issued = self.issuance["issued_total"]
+        trace, key, issued = self.trace, self._key(), self.issuance["issued_total"]
+        assert trace.p_ours is not None  # an attributed trace has both
+        assert trace.p_innocent is not None
+        reading = recompute(str(trace.method), trace.observations)
+        word = permute(key.permutation, read_identifier(self.grant.identifier))
+        read = {"read": trace.read, "p_innocent": trace.p_innocent}
+        keys = trace.p_ours["corrected_for"]
+        pictures = [{name: each[name] for name in ("suspect", "examined")} for each in trace.pictures]
         return {
-            "verdict": self.trace.verdict,
-            "trace": self.trace.id,
+            "verdict": trace.verdict,
+            "trace": trace.id,
             "title": self.title.id,
             "grant": self.grant.id,
             "licensee": self.licensee.id,
-            "alpha": self.trace.alpha,
-            "p_ours": {
-                "value": min(1.0, keys * observed.p_value),
-                "corrected_for": {"geometries": observed.searched, "keys": keys},
-            },
+            "alpha": trace.alpha,
+            "read": trace.read,
+            "p_ours": {"value": min(1.0, keys["keys"] * reading.p_value), "corrected_for": keys},
             "p_innocent": {
-                "value": innocent_p(issued, words),
-                "corrected_for": {"identifiers": issued, "words": words},
+                "value": innocence(reading, word, read, issued),
+                "corrected_for": trace.p_innocent["corrected_for"] | {"identifiers": issued},
             },
-            "coverage": self.trace.coverage,
+            "coverage": trace.coverage,
+            **({"pictures": pictures} if pictures else {}),
+            **({"region": trace.region} if trace.region else {}),
         }
+
+    def _key(self) -> DetectionKey:
+        assert self.trace.method is not None  # as has every detection
+        assert self.trace.epoch is not None
+        keys = self.office.epoch_keys(self.title, self.trace.epoch)
+        return next(key for key in keys if key.key_id == self.trace.key_id)
 
     def members(self, anchor: dict[str, Any]) -> dict[str, bytes]:
         """Return every member but the statement, as of an anchored checkpoint."""
@@ -189,10 +199,9 @@ class _CaseFile:
         return passed[-1]
 
     def _detection(self) -> dict[str, Any]:
-        assert self.trace.method is not None  # as has every detection
         assert self.trace.epoch is not None
         assert self.trace.p_ours is not None
-        key = self.office.detection_key(self.title.weights_root, self.trace.method, self.trace.epoch)
+        key = self._key()
         return {
             "method": self.trace.method,
             "key_id": key.key_id,
@@ -202,6 +211,7 @@ class _CaseFile:
             "observations": self.trace.observations,
             "permutation_key": key.permutation.reveal().hex(),
             "embedding_commitment": key.embedding_commitment.hex(),
+            "commitments": [each.commitment.hex() for each in self.office.epoch_keys(self.title, self.trace.epoch)],
         }
 
     def _entries(self, transaction: Transaction, size: int) -> dict[str, Any]:
