@@ -69,6 +69,10 @@ bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photograph
 	$(BIN)/python -m benchmarks.exchange --json $(BENCH_OUT)/exchange.json
 	$(BIN)/python -m benchmarks.ledger --json $(BENCH_OUT)/ledger.json
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --json $(BENCH_OUT)/image_marks.json
+	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --null 40 --json $(BENCH_OUT)/image_marks_null.json
+	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --trace 12 --json $(BENCH_OUT)/image_marks_traces.json
+	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --batch 8 --json $(BENCH_OUT)/image_marks_batch.json
+	$(BIN)/python -m benchmarks.noise_marks --limit 4 --pictures 200 --json $(BENCH_OUT)/noise_marks.json
 
 contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check

@@ -1,383 +1,205 @@
 """Does the lattice mark survive, does it show, and does it accuse nobody? Beside the peers that a user would install.
 
-``python -m benchmarks.image_marks --images DIR --limit N --json OUT`` marks photographs, each with a fresh key and
-word, attacks the copies and reads them. A row counts: ``exact`` reads of all ``bits`` (with its 95 % Clopper-Pearson
-interval), ``bit_accuracy``, and ``tpr_1e6``, the share of copies found at a false-positive rate of 1e-6: for the
-lattice mark by its own p-value, corrected for every hypothesis searched; for a peer, which has none, by the binomial
-tail of its matching bits, which presumes that the right word is known beforehand and nothing is searched. ``read_1e6``
-asks both of a copy: found at 1e-6 and read exactly. ``--null N`` examines unmarked crops instead, a fresh key each.
+``python -m benchmarks.image_marks --images DIR --limit N --json OUT`` marks photographs, each under ``--keys`` fresh
+keys and words, attacks the copies and reads each once. A row counts: ``exact`` reads of all ``bits``, ``bit_accuracy``,
+and ``tpr_1e6``, the share of copies found at a false-positive rate of 1e-6: for the lattice mark by its own p-value,
+corrected for every hypothesis searched; for a peer, which has none, by the binomial tail of its matching bits, which
+presumes that the right word is known beforehand and nothing is searched. ``read_1e6`` asks both of a copy: found at
+1e-6 and read exactly. ``word_log10_p`` is the mean of -log10 of that binomial tail for every method alike: what one
+decode says about a word known beforehand, 19.3 at most with 64 bits. Intervals are Clopper and Pearson's, of 95 %.
+Copies of one picture under several keys are not independent, hence ``pictures`` beside ``n``.
 
-Photographs and their use, so that nothing is tuned on what is reported:
+``--attacks`` takes attacks and names of lists, by default the 38 of the research table, what else users meet, and
+VideoSeal's combination; ``regeneration`` stands for small networks that draw a picture anew. ``adversaries``, alone,
+stands for attacks by somebody who knows the algorithm, holds 100 marked pictures of one account (``--pool``), and has
+no key.
+``--null N`` examines unmarked crops instead, ``--trace N`` asks registers of strangers about damaged copies, and
+``--batch N`` measures what a second thread brings.
 
-* development: the first 40, by name, of the training part of clothing-dataset-small (CC0), and scikit-image's pictures;
-* calibration: nothing is calibrated, as the null is a bound that rests on the key alone; ``--null`` checks it on
-  training photographs, whichever are given;
+Photographs and their use, so that nothing is tuned on what is reported; ``--skip`` and ``--limit`` keep parts apart:
+
+* development: the training part of clothing-dataset-small (CC0) but the last 200, by name; scikit-image's pictures;
+* calibration: nothing is calibrated, as the null is a bound that rests on the key alone; ``--null`` checks it on the
+  last 200 of the training part;
 * report: the test part of clothing-dataset-small (small: 0.16 to 0.32 megapixel) and 16 photographs of the Kodak suite
-  (large: 0.39 megapixel). None of them was marked or read before the final run.
+  (large: 0.39 megapixel). They were marked and read to be reported on, by earlier versions too; no choice rests on
+  them.
 
 Times are processor time of one thread, in milliseconds per megapixel of the picture that was handled.
 """
 
 from __future__ import annotations
 
-import math
-import multiprocessing
-import secrets
+import sys
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
-from functools import cache, partial
+from argparse import ArgumentParser, Namespace
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
-from PIL import Image
 
-from benchmarks.report import arguments, write_report
+from benchmarks.image_adversaries import measure_adversaries
+from benchmarks.image_bars import bar_lines, is_exact, mean, ratio_lines, share
+from benchmarks.image_nulls import measure_null, measure_traces
+from benchmarks.image_trials import attack_copy, drawn, read_trial, rows, write_trial
+from benchmarks.peers import LIMITS, METHODS, OURS, PEER_LIMIT, is_installed
+from benchmarks.photographs import few_of_each_folder, open_picture, photographs
+from benchmarks.report import arguments, table, write_report
+from benchmarks.workers import each
 from countermark.core.keys import Secret
-from countermark.core.stats import binomial_tail, clopper_pearson
-from countermark.marking import Detection
-from countermark.marking.attacks import apply
+from countermark.marking.attacks import LISTS, named
 from countermark.marking.image.lattice import LatticeMark
 
-Pixels = NDArray[np.uint8]
 Row = dict[str, Any]
 
-BITS = 64
-ALPHA = 1e-6
-REQUIRED = ("clean", "jpeg(50)", "resize(0.5)", "crop(0.8)")
-REPORTED = ("rotate(15)", "hflip", "brightness(0.7)", "crop(0.5)")
-FURTHER = (
-    "leak", "jpeg(30)", "webp(50)", "webp(30)", "resize(0.4)", "resize(2)", "resize(0.5)+jpeg(75)", "crop(0.25)",
-    "blur(2)", "noise(15)", "rotate(90)", "rotate(15)+crop(0.7)+resize(0.75)+jpeg(60)",
-)  # fmt: skip
-# Every method marks a picture of this side; invisible-watermark asks for 256 by 256.
-SMALLEST = 256
-PEER_LIMIT = 12
-LIMITS = {"invisible-watermark/rivaGan": 6}  # several seconds for one reading
-LARGE_PIXELS = 350_000
+DEFAULT_ATTACKS = "research,further,videoseal"
+BY_NETWORKS = {
+    "regeneration": (
+        "regenerate_vae(0)", "regenerate_vae(0.2)", "regenerate_denoiser(0.05)", "regenerate_denoiser(0.1)",
+    )
+}  # fmt: skip
 
 
-class Method(Protocol):
-    """A marking method under test, under one fresh key if it has keys: it carries words of ``bits`` bits."""
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One picture to be marked by one method under one key, and everything that is done to the copy."""
 
-    bits: int
-
-    def embed(self, image: Pixels, word: int) -> Pixels:
-        """Return the marked picture."""
-
-    def read(self, image: Pixels) -> tuple[int | None, float | None]:
-        """Return the word read, and the p-value if the method has one."""
-
-
-class Lattice:
-    """The lattice mark under a fresh key."""
-
-    bits = BITS
-
-    def __init__(self) -> None:
-        self._mark = LatticeMark(Secret.random())
-
-    def embed(self, image: Pixels, word: int) -> Pixels:
-        """Return the marked picture."""
-        return self._mark.embed(image, word)
-
-    def read(self, image: Pixels) -> tuple[int | None, float | None]:
-        """Return word and p-value."""
-        seen = self._mark.detect(image)
-        return (seen.word, seen.p_value) if isinstance(seen, Detection) else (None, 1.0)
-
-
-class BlindWatermark:
-    """The package blind-watermark (DWT, DCT and SVD), bit mode, default strengths."""
-
-    bits = BITS
-
-    def __init__(self) -> None:
-        self._passwords = {"password_img": secrets.randbits(31), "password_wm": secrets.randbits(31)}
-        self._class = _blind_watermark()
-
-    def embed(self, image: Pixels, word: int) -> Pixels:
-        """Return the marked picture."""
-        marker = self._class(**self._passwords)
-        marker.read_img(img=_swapped(image))
-        marker.read_wm(_bits(word, self.bits), mode="bit")
-        return _swapped(np.clip(np.rint(marker.embed()), 0, 255).astype(np.uint8))
-
-    def read(self, image: Pixels) -> tuple[int | None, float | None]:
-        """Return the word."""
-        marker = self._class(**self._passwords)
-        try:
-            bits = marker.extract(embed_img=_swapped(image), wm_shape=self.bits, mode="bit")
-        except (AssertionError, IndexError, ValueError):  # it refuses pictures that got too small
-            return None, None
-        return _word(bits), None
-
-
-class InvisibleWatermark:
-    """One method of the package invisible-watermark, default strength. It has no key: whoever installs it can read."""
-
-    def __init__(self, method: str, bits: int) -> None:
-        import imwatermark
-
-        self.bits = bits
-        self._method = method
-        self._package = imwatermark
-        if method == "rivaGan":
-            _load_rivagan()
-
-    def embed(self, image: Pixels, word: int) -> Pixels:
-        """Return the marked picture."""
-        encoder = self._package.WatermarkEncoder()
-        encoder.set_watermark("bits", _bits(word, self.bits))
-        return _swapped(encoder.encode(_swapped(image), self._method))
-
-    def read(self, image: Pixels) -> tuple[int | None, float | None]:
-        """Return the word."""
-        decoder = self._package.WatermarkDecoder("bits", self.bits)
-        try:
-            return _word(decoder.decode(_swapped(image), self._method)), None
-        except RuntimeError:  # it refuses pictures of fewer than 256 by 256 pixels
-            return None, None
-
-
-METHODS: dict[str, Callable[[], Method]] = {
-    "lattice": Lattice,
-    "blind-watermark": BlindWatermark,
-    "invisible-watermark/dwtDctSvd": partial(InvisibleWatermark, "dwtDctSvd", BITS),
-    "invisible-watermark/rivaGan": partial(InvisibleWatermark, "rivaGan", 32),
-}
+    method: str
+    path: Path
+    attacks: tuple[str, ...]
+    strength: float
+    key: int
 
 
 def main() -> None:
-    parser = arguments(__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument(
-        "--images", required=True, action="append", metavar="DIR", help="folder of photographs; repeatable"
-    )
-    parser.add_argument("--attacks", default=",".join((*REQUIRED, *REPORTED, *FURTHER)), help="separated by commas")
-    parser.add_argument("--methods", default=",".join(METHODS), help="separated by commas")
-    parser.add_argument("--null", type=int, default=0, metavar="N", help="examine N unmarked crops instead")
-    given = parser.parse_args()
-    paths = [path for folder in given.images for path in _photographs(Path(folder), given.limit)]
+    given = _parser().parse_args()
+    paths = photographs(given.images, limit=given.limit, skip=given.skip)
     if not paths:
-        parser.error(f"no photograph of at least {SMALLEST} pixels a side in {', '.join(given.images)}")
-    if given.null:
-        rows, summary = measure_null(paths, given.null)
-    else:
-        rows, summary = measure(paths, given.methods.split(","), given.attacks.split(","))
-    write_report("image_marks", rows, summary, given.json)
+        sys.exit(f"no photograph that every method can mark in {', '.join(given.images)}")
+    found, summary = _chosen(given)(paths, given)
+    write_report("image_marks", found, summary, given.json)
 
 
-def measure(paths: list[Path], methods: list[str], attacks: list[str]) -> tuple[list[Row], Row]:
-    """Mark, attack and read every photograph with every method; a peer gets the first few of each folder."""
+def measure(paths: Sequence[Path], given: Namespace) -> tuple[list[Row], Row]:
+    """Mark, attack and read every photograph with every method; a peer gets the first few of each folder, one key."""
     trials: list[Row] = []
-    for name in methods:
-        if name != "lattice" and not _importable(name):
-            print(f"{name} is not installed and left out", flush=True)
+    for name in given.methods.split(","):
+        if not is_installed(name):
+            print(f"{name} is not installed and left out", file=sys.stderr)
             continue
-        chosen = _few_of_each_folder(paths, LIMITS.get(name, PEER_LIMIT)) if name != "lattice" else paths
-        for done, path in enumerate(chosen):
-            trials += _trials(name, path, attacks)
-            print(f"{name} {done + 1}/{len(chosen)}", end="\r", flush=True)
-    groups: dict[tuple[str, str, str], list[Row]] = defaultdict(list)
-    for trial in trials:
-        groups[trial["method"], trial["size_class"], trial["attack"]].append(trial)
-    rows = [_summed(*key, group) for key, group in groups.items()]
-    return rows, _summary(rows)
+        for found in each(attempt, _tasks(name, paths, given), jobs=given.jobs, name=name):
+            trials += found
+    lines = bar_lines([trial for trial in trials if trial["method"] == OURS]) + ratio_lines(trials, OURS)
+    print(table(lines), end="\n\n")
+    return rows(trials), _summary(trials, given.strength) | {"bars": lines}
 
 
-def measure_null(paths: list[Path], count: int) -> tuple[list[Row], Row]:
-    """Examine random crops of unmarked photographs, a fresh key each, and compare the p-values with their levels."""
-    generator = np.random.Generator(np.random.PCG64(7))
-    values, cost = [], 0.0
-    for i in range(count):
-        image = _random_crop(_open(paths[i % len(paths)]), generator)
-        started = time.process_time()
-        seen = LatticeMark(Secret.random()).detect(image)
-        cost += time.process_time() - started
-        values.append(seen.p_value if isinstance(seen, Detection) else 1.0)
-        print(f"unmarked {i + 1}/{count}", end="\r", flush=True)
-    rows = [_null_row(level, values) for level in (ALPHA, 1e-3, 1e-2, 0.05, 0.2)]
-    return rows, {"crops": count, "smallest_p": min(values), "seconds_each": round(cost / count, 3)}
+def attempt(task: Task) -> list[Row]:
+    """Mark one picture and read every attacked copy of it."""
+    image = open_picture(task.path)
+    secret, bits = drawn(task.path, task.key)
+    method = METHODS[task.method](secret, task.strength)
+    word = bits % 2**method.bits
+    marked, about = write_trial(method, task.path, image, word)
+    about["method"] = task.method
+    return [about | {"attack": name} | read_trial(method, attack_copy(name, marked), word) for name in task.attacks]
 
 
-def _trials(name: str, path: Path, attacks: list[str]) -> Iterator[Row]:
-    image, method = _open(path), METHODS[name]()
-    bits, word = method.bits, secrets.randbits(method.bits)
-    started = time.process_time()
-    marked = method.embed(image, word)
-    embed_s = time.process_time() - started
-    psnr, ssim = _psnr(image, marked), _ssim(image, marked)
-    for attack in attacks:
-        attacked = apply(attack, marked)
-        started = time.process_time()
-        read, p_value = method.read(attacked)
-        read_s = time.process_time() - started
-        matching = bits - (read ^ word).bit_count() if read is not None else bits // 2
-        yield {
-            "method": name,
-            "size_class": "large" if image.size >= 3 * LARGE_PIXELS else "small",
-            "attack": attack,
-            "bits": bits,
-            "psnr": psnr,
-            "ssim": ssim,
-            "matching": matching,
-            "found": (binomial_tail(matching, bits, 0.5) if p_value is None else p_value) <= ALPHA,
-            "embed_ms_per_mp": embed_s / image.size * 3e9,
-            "detect_ms_per_mp": read_s / attacked.size * 3e9,
-        }
+def measure_batch(paths: Sequence[Path], given: Namespace) -> tuple[list[Row], Row]:
+    """Mark and read some photographs by one thread, then by two, in a process of its own, by the clock."""
+    chosen = [paths[i % len(paths)] for i in range(given.batch)]
+    tasks = [(chosen, threads, given.strength) for threads in (1, 2)]
+    one, two = each(batch, tasks, jobs=min(given.jobs, 1), name="threads")
+    ratios = {f"{act}_ratio": round(one[f"{act}_s"] / two[f"{act}_s"], 2) for act in ("embed", "detect")}
+    return [one, two], {"method": LatticeMark.METHOD} | ratios
 
 
-def _summed(method: str, size_class: str, attack: str, trials: list[Row]) -> Row:
-    bits = trials[0]["bits"]
-    exact = sum(trial["matching"] == bits for trial in trials)
-    low, high = clopper_pearson(exact, len(trials))
+def batch(task: tuple[Sequence[Path], int, float]) -> Row:
+    """Mark and read photographs by some threads."""
+    paths, threads, strength = task
+    images = [open_picture(path) for path in paths]
+    mark = LatticeMark(Secret.random(), strength=strength)
+    mark.detect(mark.embed(images[0], 0))  # what a key derives once is no part of a batch
+    with ThreadPoolExecutor(threads) as pool:
+        started = time.perf_counter()
+        marked = list(pool.map(lambda image: mark.embed(image, 0), images))
+        embed_s = time.perf_counter() - started
+        list(pool.map(mark.detect, marked))
+        detect_s = time.perf_counter() - started - embed_s
+    return {"threads": threads, "pictures": len(images), "embed_s": round(embed_s, 3), "detect_s": round(detect_s, 3)}
+
+
+def attacks_of(text: str) -> tuple[str, ...]:
+    """Return the attacks and lists in a text with commas, lists written out, each once; one that is wrong raises."""
+    names = dict.fromkeys(one for name in named(text) for one in BY_NETWORKS.get(name, (name,)))
+    sample = np.zeros((64, 64, 3), np.uint8)
+    for name in names:
+        if not name.startswith("regenerate"):
+            attack_copy(name, sample)
+    return tuple(names)
+
+
+def _tasks(name: str, paths: Sequence[Path], given: Namespace) -> list[Task]:
+    keys = given.keys if name == OURS else 1
+    chosen = paths if name == OURS else few_of_each_folder(paths, min(given.peers, LIMITS.get(name, PEER_LIMIT)))
+    attacks = attacks_of(given.attacks if name == OURS else given.peer_attacks or given.attacks)
+    return [Task(name, path, attacks, given.strength, key) for key in range(keys) for path in chosen]
+
+
+def _summary(trials: Sequence[Row], strength: float) -> Row:
+    """Return what holds for the run as a whole; times are those of clean copies, of every method."""
+    methods = dict.fromkeys((trial["method"], trial["size_class"]) for trial in trials)
+    lines = [_overall([t for t in trials if (t["method"], t["size_class"]) == key], *key) for key in methods]
+    return {"method": LatticeMark.METHOD, "strength": strength, "methods": lines}
+
+
+def _overall(trials: Sequence[Row], method: str, size: str) -> Row:
+    clean = [trial for trial in trials if trial["attack"] == "clean"] or trials
     return {
         "method": method,
-        "size_class": size_class,
-        "attack": attack,
-        "bits": bits,
-        "n": len(trials),
-        "psnr": round(_mean(trials, "psnr"), 2),
-        "ssim": round(_mean(trials, "ssim"), 4),
-        "exact": round(exact / len(trials), 4),
-        "exact_low": round(low, 4),
-        "exact_high": round(high, 4),
-        "bit_accuracy": round(_mean(trials, "matching") / bits, 4),
-        "tpr_1e6": round(_mean(trials, "found"), 4),
-        "read_1e6": round(sum(t["found"] and t["matching"] == bits for t in trials) / len(trials), 4),
-        "embed_ms_per_mp": round(_mean(trials, "embed_ms_per_mp"), 1),
-        "detect_ms_per_mp": round(_mean(trials, "detect_ms_per_mp"), 1),
+        "size_class": size,
+        "psnr": round(mean(trials, "psnr"), 2),
+        "ssim": round(mean(trials, "ssim"), 4),
+        "exact_together": share(map(is_exact, trials))["rate"],
+        "found_together": share(trial["found"] for trial in trials)["rate"],
+        "embed_ms_per_mp": round(mean(clean, "embed_ms_per_mp"), 1),
+        "detect_clean_ms_per_mp": round(mean(clean, "detect_ms_per_mp"), 1),
+        "detect_ms_per_mp": round(mean(trials, "detect_ms_per_mp"), 1),
     }
 
 
-def _summary(rows: list[Row]) -> Row:
-    ours = [row for row in rows if row["method"] == "lattice"]
-    required = [row for row in ours if row["attack"] in REQUIRED]
-    return {
-        "method": LatticeMark.METHOD,
-        "photographs": {row["size_class"]: row["n"] for row in ours},
-        "mean_psnr": {row["size_class"]: row["psnr"] for row in ours},
-        "least_exact_required": min((row["exact"] for row in required), default=None),
-        "required": list(REQUIRED),
-    }
+def _chosen(given: Namespace) -> Callable[[Sequence[Path], Namespace], tuple[list[Row], Row]]:
+    """Return the measurement that the command line asks for."""
+    if given.attacks == "adversaries":
+        return measure_adversaries
+    if given.null:
+        return measure_null
+    if given.trace:
+        return measure_traces
+    return measure_batch if given.batch else measure
 
 
-def _null_row(level: float, values: list[float]) -> Row:
-    below = sum(value <= level for value in values)
-    low, high = clopper_pearson(below, len(values))
-    rate = below / len(values)
-    return {
-        "level": level,
-        "n": len(values),
-        "false": below,
-        "rate": rate,
-        "low": round(low, 6),
-        "high": round(high, 6),
-    }
-
-
-def _photographs(folder: Path, limit: int) -> list[Path]:
-    """Return the first pictures of a folder and of those in it that every method can mark; say what is left out."""
-    found = sorted(path for path in folder.rglob("*") if path.suffix.lower() in {".jpg", ".jpeg", ".png", ".webp"})
-    paths: list[Path] = []
-    for path in found:
-        if limit and len(paths) == limit:
-            break
-        if _smaller_side(path) >= SMALLEST:
-            paths.append(path)
-        else:
-            print(f"left out: {path.name} cannot be read, or has under {SMALLEST} pixels a side", flush=True)
-    return paths
-
-
-def _smaller_side(path: Path) -> int:
-    try:
-        with Image.open(path) as picture:
-            return min(picture.size)
-    except (OSError, Image.DecompressionBombError):
-        return 0
-
-
-def _few_of_each_folder(paths: list[Path], limit: int) -> list[Path]:
-    by_folder: dict[Path, list[Path]] = defaultdict(list)
-    for path in paths:
-        by_folder[path.parent].append(path)
-    return [path for group in by_folder.values() for path in group[:limit]]
-
-
-def _open(path: Path) -> Pixels:
-    with Image.open(path) as picture:
-        return np.asarray(picture.convert("RGB"))
-
-
-def _random_crop(image: Pixels, generator: np.random.Generator) -> Pixels:
-    height, width = (int(generator.integers(min(side, 192), side + 1)) for side in image.shape[:2])
-    top, left = (
-        int(generator.integers(0, full - part + 1)) for full, part in zip(image.shape, (height, width), strict=False)
-    )
-    return image[top : top + height, left : left + width]
-
-
-def _psnr(one: Pixels, other: Pixels) -> float:
-    error = float(np.mean((one.astype(np.float64) - other) ** 2))
-    return 10 * math.log10(255**2 / error) if error else 99.0
-
-
-def _ssim(one: Pixels, other: Pixels) -> float:
-    from skimage.metrics import structural_similarity
-
-    return float(structural_similarity(one, other, channel_axis=2))
-
-
-def _mean(trials: list[Row], column: str) -> float:
-    return float(np.mean([trial[column] for trial in trials]))
-
-
-def _bits(word: int, count: int) -> list[bool]:
-    return [bool(word >> i & 1) for i in range(count)]
-
-
-def _word(bits: Iterable[float]) -> int:
-    return sum(int(bit > 0.5) << i for i, bit in enumerate(bits))
-
-
-def _swapped(image: Pixels) -> Pixels:
-    """Return RGB as BGR, which OpenCV and the peers expect, or BGR as RGB."""
-    return np.ascontiguousarray(image[..., ::-1])
-
-
-def _importable(name: str) -> bool:
-    try:
-        METHODS[name]()
-    except ImportError:
-        return False
-    return True
-
-
-def _blind_watermark() -> Any:
-    """Import the peer, which sets the start method of processes on import and fails where one is set already."""
-    keep, multiprocessing.set_start_method = multiprocessing.set_start_method, lambda *_, **__: None
-    try:
-        import blind_watermark
-    finally:
-        multiprocessing.set_start_method = keep
-    blind_watermark.bw_notes.close()
-    return blind_watermark.WaterMark
-
-
-@cache
-def _load_rivagan() -> None:
-    """Load the two networks for one thread: the package's own loader takes every core, and idle threads count time."""
-    import onnxruntime
-    from imwatermark import rivaGan
-
-    options, folder = onnxruntime.SessionOptions(), Path(rivaGan.__file__).parent
-    options.intra_op_num_threads = 1
-    for part in ("encoder", "decoder"):
-        session = onnxruntime.InferenceSession(folder / f"rivagan_{part}.onnx", options)
-        setattr(rivaGan.RivaWatermark, part, session)
+def _parser() -> ArgumentParser:
+    parser = arguments(__doc__.splitlines()[0] if __doc__ else "")
+    add = parser.add_argument
+    add("--images", required=True, action="append", metavar="DIR", help="folder of photographs; repeatable")
+    add("--skip", type=int, default=0, metavar="N", help="leave out the first N of each folder")
+    add("--attacks", default=DEFAULT_ATTACKS, metavar="LIST", help=f"names or lists ({', '.join(LISTS)}), by commas")
+    add("--peer-attacks", metavar="LIST", help="fewer attacks for peers, some of which take seconds for one reading")
+    add("--pool", action="append", metavar="DIR", help="photographs that adversaries hold marked copies of")
+    add("--methods", default=",".join(METHODS), metavar="LIST", help="separated by commas")
+    add("--peers", type=int, default=PEER_LIMIT, metavar="N", help="pictures of each folder that peers get at most")
+    add("--strength", type=float, default=1.0, metavar="X", help="of the lattice mark; 1 is the product's")
+    add("--keys", type=int, default=1, metavar="K", help="keys and words a picture, of the lattice mark")
+    add("--jobs", type=int, default=2, metavar="N", help="processes; 0 works in this one")
+    modes = parser.add_mutually_exclusive_group()
+    modes.add_argument("--null", type=int, default=0, metavar="N", help="examine N unmarked crops instead")
+    modes.add_argument("--trace", type=int, default=0, metavar="N", help="ask strangers' registers N times instead")
+    modes.add_argument("--batch", type=int, default=0, metavar="N", help="handle N pictures by one and two threads")
+    return parser
 
 
 if __name__ == "__main__":
