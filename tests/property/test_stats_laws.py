@@ -6,7 +6,7 @@ import math
 from hypothesis import given
 from hypothesis import strategies as st
 
-from countermark.core.stats import binomial_tail, clopper_pearson, cosine_sum_tail, holm, innocent_p
+from countermark.core.stats import binomial_tail, clopper_pearson, cosine_sum_tail, fisher_product, holm, innocent_p
 
 probabilities = st.floats(0.0, 1.0)
 
@@ -53,3 +53,17 @@ def test_holm_keeps_the_order_and_never_lowers(p_values):
     assert all(a >= p for a, p in zip(adjusted, p_values, strict=True))
     for i, p in enumerate(p_values):
         assert all(adjusted[i] <= adjusted[j] for j, q in enumerate(p_values) if p < q)
+
+
+@given(st.floats(1e-3, 1.0))
+def test_fisher_product_of_two_uniform_variables_is_uniform(level):
+    """The area of the unit square where it is at most ``level``, cell by cell."""
+    cells = [(i + 0.5) / 200 for i in range(200)]
+    area = sum(fisher_product(one, other) <= level for one, other in itertools.product(cells, cells)) / len(cells) ** 2
+    assert abs(area - level) < 0.01
+
+
+@given(probabilities, probabilities)
+def test_fisher_product_is_symmetric_and_one_sided(one, other):
+    assert fisher_product(one, other) == fisher_product(other, one)
+    assert fisher_product(one, 1.0) >= one

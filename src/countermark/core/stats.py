@@ -4,6 +4,7 @@ Laws:
     ``cosine_sum_tail(w, t)`` is at least P(sum of w_i cos U_i >= t) for independent U_i uniform on the circle;
     ``binomial_tail`` is exact up to rounding, and falls in ``successes``;
     ``clopper_pearson(k, n)`` contains k / n and covers the true rate with at least the stated confidence;
+    ``fisher_product`` of two independent uniform variables is uniform;
     ``holm`` keeps the order of p-values and never lowers one.
 """
 
@@ -107,6 +108,15 @@ def recorded_p(issued: int, tried: int, ledgers: int, p_value: float) -> float:
         p_value: bound on the probability that the best wrong record of one ledger fits as well.
     """
     return min(1.0, innocent_p(issued, tried) + ledgers * p_value)
+
+
+def fisher_product(first: float, second: float) -> float:
+    """Join two p-values, the second of which holds given the first: min(1, q (1 - ln q)) of their product q.
+
+    R. A. Fisher, Statistical Methods for Research Workers, section 21.1. 0 where either is 0.
+    """
+    product = first * second
+    return min(1.0, product * (1 - math.log(product))) if product > 0 else 0.0
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

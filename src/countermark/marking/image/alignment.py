@@ -15,15 +15,13 @@ from numpy.typing import NDArray
 
 from countermark.errors import require
 from countermark.marking.image.pattern import BAND, SYNC, TILE, Floats, Pattern, Places, Singles
-from countermark.marking.image.spectrum import Plane, backward, box, forward, reduced
+from countermark.marking.image.spectrum import Plane, forward, local_mean, reduced, waves
 
 # One strong line of the picture itself must not outvote the others.
 CAP = 4.0
 # What is larger than this after straightening is read from its central part.
 WINDOW = 2048
 REACH = int(BAND[1] * TILE) + 48
-# Expectation of the logarithm of a unit exponential variable is minus Euler's constant.
-_EULER = np.float32(0.5772)
 # The eight ways to lay a square on itself, by what they do to frequencies' magnitudes: each stands for itself and for
 # its half turn.
 _FRAMES = tuple(np.array(rows) for rows in (((1, 0), (0, 1)), ((-1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, -1), (1, 0))))
@@ -47,10 +45,9 @@ class TileSpectrum:
         """Transform a straightened plane."""
         values = forward(plane, TILE, REACH)
         power = values.real**2 + values.imag**2
-        logs = np.log(power + np.float32(1e-6) * power.mean() + np.float32(1e-12))
         # Lines of a small picture are as broad as the picture is small.
         radius = int(np.clip(11 * TILE / min(*plane.shape, TILE), 12, 40))
-        return cls(values, np.exp(box(logs, radius) + _EULER))
+        return cls(values, local_mean(power, radius))
 
     def at(self, lines: Places) -> tuple[NDArray[np.complex64], Singles]:
         """Return the values at (n, 2) lines, and their local mean power."""
@@ -78,9 +75,9 @@ class Alignment:
     weights: Floats
 
     @classmethod
-    def as_marked(cls, plane: Plane) -> Alignment:
+    def as_marked(cls, spectrum: TileSpectrum) -> Alignment:
         """Take a leveled picture for the tile itself, neither cropped nor changed in size."""
-        return cls(TileSpectrum.of(plane), np.eye(3), _FRAMES[0], np.zeros(2), np.zeros(SYNC), np.zeros(SYNC))
+        return cls(spectrum, np.eye(3), _FRAMES[0], np.zeros(2), np.zeros(SYNC), np.zeros(SYNC))
 
     @property
     def score(self) -> float:
@@ -108,7 +105,7 @@ def as_it_stands(plane: Plane, pattern: Pattern) -> list[Alignment]:
     spectrum, placement = TileSpectrum.of(plane), np.eye(3)
     likely = max(_FRAMES, key=lambda frame: _standing_out(spectrum, pattern.sync @ frame))
     found = [find_offset(spectrum, placement, pattern, sense * likely) for sense in (1, -1)]
-    return [*found, Alignment(spectrum, placement, _FRAMES[0], np.zeros(2), np.zeros(SYNC), np.zeros(SYNC))]
+    return [*found, Alignment.as_marked(spectrum)]
 
 
 def placed(plane: Plane, placement: Floats, pattern: Pattern) -> list[Alignment]:
@@ -123,9 +120,8 @@ def find_offset(spectrum: TileSpectrum, placement: Floats, pattern: Pattern, fra
     values, floor = spectrum.at(pattern.sync @ frame)
     weights = np.minimum(np.abs(values) / np.sqrt(floor), CAP).astype(np.float64).round(3)
     turns = np.angle(values).astype(np.float64) - pattern.sync_phases
-    grid = np.zeros((2 * REACH, REACH), dtype=np.complex64)
-    grid[pattern.sync[:, 1] + REACH, pattern.sync[:, 0]] = weights * np.exp(1j * turns)
-    y, x = divmod(int(np.argmax(backward(grid, TILE, TILE, TILE))), TILE)
+    scores = waves(pattern.sync, weights * np.exp(1j * turns), TILE, TILE, TILE)
+    y, x = divmod(int(np.argmax(scores)), TILE)
     offset = np.array((x, y), dtype=np.float64)
     # Rounded down, so that the recomputed statistic is never above the observed one.
     cosines = np.floor(np.cos(turns + 2 * np.pi / TILE * (pattern.sync @ offset)) * 1e4) / 1e4
@@ -185,22 +181,13 @@ def follow(plane: Plane, alignment: Alignment, pattern: Pattern) -> Alignment | 
 
 def sync_tile(pattern: Pattern) -> Plane:
     """Return the sync lines' part of the tile, (TILE, TILE), with a root mean square of 1."""
-    values = np.zeros((2 * REACH, REACH), dtype=np.complex64)
-    values[pattern.sync[:, 1] + REACH, pattern.sync[:, 0]] = np.exp(1j * pattern.sync_phases)
-    tile = backward(_symmetric(values), TILE, TILE, TILE)
+    tile = waves(pattern.sync, np.exp(1j * pattern.sync_phases), TILE, TILE, TILE)
     return np.asarray(tile / tile.std(), dtype=np.float32)
 
 
 def _standing_out(spectrum: TileSpectrum, lines: Places) -> float:
     values, floor = spectrum.at(lines)
     return float(np.minimum((values.real**2 + values.imag**2) / floor, CAP).sum())
-
-
-def _symmetric(values: NDArray[np.complex64]) -> NDArray[np.complex64]:
-    """Complete the column of frequencies x = 0, where both of a conjugate pair are stored."""
-    column = values[1:, 0]
-    values[1:, 0] = column + column[::-1].conj()
-    return values
 
 
 def _moves(straight: Plane, shift: Floats, pattern: Pattern) -> Iterator[tuple[float, float, float, float, float]]:

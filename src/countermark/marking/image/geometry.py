@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.marking.image.pattern import BAND, TILE, Floats, Places
-from countermark.marking.image.spectrum import Plane, box
+from countermark.marking.image.spectrum import Plane, local_mean
 
 # Sizes of the picture, relative to the marked original, at which the tile is looked for in one pass.
 SCALES = (0.38, 2.2)
@@ -32,8 +32,6 @@ LEANS = tuple((0.07 * x, 0.07 * y) for x in (-1, 0, 1) for y in (-1, 0, 1) if x 
 _LARGE, _SMALL, _FEW = 640, 224, 3
 # One strong line of the picture itself must not outvote the others.
 _CAP = 4.0
-# Expectation of the logarithm of a unit exponential variable is minus Euler's constant.
-_EULER = np.float32(0.5772)
 _MIRRORS = (np.eye(2), np.diag((-1.0, 1.0)))
 # Turn, size, stretch and shear, then perspective across and down: the directions of a climb.
 _MOVES = np.array(
@@ -295,11 +293,9 @@ def _padded(size: int) -> int:
 def _excess(power: Plane) -> Plane:
     """Divide the power of a half spectrum by its local mean, cap, center, and complete it by symmetry.
 
-    The local mean is taken of logarithms, as lines barely lift it. The half plane's edges are repeated, not mirrored.
+    The half plane's edges are repeated, not mirrored.
     """
-    logs = np.log(power + np.float32(1e-6) * power.mean() + np.float32(1e-12))
-    floor = np.exp(box(logs, max(3, len(power) // 64)) + _EULER)
-    half = np.minimum(power / floor, np.float32(_CAP))
+    half = np.minimum(power / local_mean(power, max(3, len(power) // 64)), np.float32(_CAP))
     half -= half.mean()
     rest = np.roll(half[::-1, 1:-1], 1, axis=0)[:, ::-1]
     return np.concatenate((half, rest), axis=1)

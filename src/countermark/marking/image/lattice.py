@@ -30,7 +30,7 @@ from countermark.core.stats import cosine_sum_tail
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined
 from countermark.marking.image import alignment as align
-from countermark.marking.image.alignment import CAP, REACH, WINDOW, Alignment
+from countermark.marking.image.alignment import CAP, WINDOW, Alignment, TileSpectrum
 from countermark.marking.image.cells import Cell, agreement
 from countermark.marking.image.geometry import Finder
 from countermark.marking.image.observations import MAX_ALIGNMENTS, recompute
@@ -45,7 +45,7 @@ from countermark.marking.image.pattern import (
     Pattern,
     Singles,
 )
-from countermark.marking.image.spectrum import LUMA, Plane, backward, leveled, luma, reduced
+from countermark.marking.image.spectrum import LUMA, Plane, leveled, luma, reduced, waves
 from countermark.marking.image.visibility import visibility
 
 # Below these sides, in pixels, a picture is not marked, and not examined.
@@ -176,7 +176,7 @@ class LatticeMark:
         It tests the bound before anything is searched, and is not a detection.
         """
         plane = leveled(_central(_canonical(image, magnification(*image.shape[:2]))))
-        reading = self._read(Alignment.as_marked(plane), nonce)
+        reading = self._read(Alignment.as_marked(TileSpectrum.of(plane)), nonce)
         return cosine_sum_tail(reading.weights, float(reading.weights @ reading.cosines))
 
     def _tile(self, symbols: Singles, nonce: int, height: int, width: int) -> Plane:
@@ -188,11 +188,12 @@ class LatticeMark:
         lines = (parts[:, 0] + 1j * parts[:, 1]) * np.float32(math.sqrt(carried))
         lines[hand] = np.exp(1j * phases) * math.sqrt(_PILOT_SHARE / PILOTS)
         sync = np.exp(1j * pattern.sync_phases) * math.sqrt(_SYNC_SHARE / SYNC)
-        return _drawn(np.concatenate((pattern.lines, pattern.sync)), np.concatenate((lines, sync)), height, width)
+        places, values = np.concatenate((pattern.lines, pattern.sync)), np.concatenate((lines, sync))
+        return waves(places, values, TILE, height, width) * np.float32(TILE**2 / math.sqrt(2))
 
     def _gains(self, draft: Plane, code: Singles, nonce: int) -> Singles:
         """Read a draft and return what each symbol's amplitude is to be multiplied with: about 1 in the mean square."""
-        read = self._symbols(self._read(Alignment.as_marked(leveled(_central(draft))), nonce)) * code
+        read = self._symbols(self._read(Alignment.as_marked(TileSpectrum.of(leveled(_central(draft)))), nonce)) * code
         surplus = read / max(float(read.mean()), 0.1) - 1
         gains = np.clip(1 - _INFORMED * surplus, *_GAINS)
         return np.asarray(gains / math.sqrt(float(gains @ gains) / SYMBOLS), dtype=np.float32)
@@ -292,18 +293,6 @@ def magnification(height: int, width: int) -> int:
     ``scale`` is in pixels per pixel of the plain tile: the original's magnification times how much it was resized.
     """
     return int(1 << max(0, (min(height, width) // _SPAN).bit_length() - 1))
-
-
-def _drawn(lines: NDArray[np.intp], values: NDArray[np.complex64], height: int, width: int) -> Plane:
-    """Return the waves of ``values`` at (n, 2) lines, added up, over (height, width) pixels."""
-    spectrum = np.zeros((2 * REACH, REACH), dtype=np.complex64)
-    spectrum[lines[:, 1] + REACH, lines[:, 0]] = values
-    # Of frequencies x = 0 the transform wants both of a conjugate pair.
-    spectrum[1:, 0] += spectrum[:0:-1, 0].conj()
-    tile = backward(spectrum, TILE, min(height, TILE), min(width, TILE)) * np.float32(TILE**2 / math.sqrt(2))
-    if max(height, width) <= TILE:
-        return tile
-    return tile[np.ix_(np.arange(height) % TILE, np.arange(width) % TILE)]
 
 
 def _canonical(image: NDArray[np.uint8], factor: int) -> Plane:

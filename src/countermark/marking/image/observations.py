@@ -35,7 +35,7 @@ from typing import Any
 import numpy as np
 
 from countermark.core.coding import SYMBOLS, decode_list
-from countermark.core.stats import cosine_sum_tail
+from countermark.core.stats import cosine_sum_tail, fisher_product
 from countermark.errors import InputError
 from countermark.marking.image.alignment import CAP
 from countermark.marking.image.pattern import PATTERNS, PILOTS, SYNC, TILE, Floats
@@ -106,8 +106,7 @@ def _p_value(sync_cosines: Floats, sync_weights: Floats, cosines: Floats, weight
     """Return the p-value of one window: Fisher's product of the sync lines' p-value and the pilots'."""
     p_sync = min(1.0, MAX_PLACEMENTS * TILE**2 * cosine_sum_tail(sync_weights, _total(sync_cosines, sync_weights)))
     p_pilot = min(1.0, MAX_ALIGNMENTS * PATTERNS * cosine_sum_tail(weights, _total(cosines, weights)))
-    product = p_sync * p_pilot
-    return min(1.0, product * (1 - math.log(product))) if product > 0 else 0.0
+    return fisher_product(p_sync, p_pilot)
 
 
 def _total(cosines: Floats, weights: Floats) -> float:

@@ -26,7 +26,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from countermark.core.stats import cosine_sum_tail
+from countermark.core.stats import cosine_sum_tail, fisher_product
 from countermark.marking.image.observations import MAX_ALIGNMENTS, MAX_PLACEMENTS, recompute
 from countermark.marking.image.pattern import PATTERNS, TILE, TURNS
 
@@ -49,8 +49,7 @@ def pooled_p_value(observations: Sequence[_Seen]) -> float:
     least = min(recompute(each).p_value for each in observations)
     if len(observations) == 1:
         return least
-    product = math.exp(_log_sync(observations) + _log_pilots(observations))
-    joined = product * (1 - math.log(product)) if product > 0 else 0.0
+    joined = fisher_product(math.exp(_log_sync(observations)), math.exp(_log_pilots(observations)))
     return min(1.0, 2 * min(len(observations) * least, joined))
 
 

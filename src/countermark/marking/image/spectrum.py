@@ -9,6 +9,8 @@ Plane = NDArray[np.float32]
 
 # Rec. 601 luma, which JPEG and WebP code apart from colour.
 LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)
+# Expectation of the logarithm of a unit exponential variable is minus Euler's constant.
+_EULER = np.float32(0.5772)
 
 
 def luma(image: NDArray[np.uint8]) -> Plane:
@@ -68,6 +70,28 @@ def backward(values: NDArray[np.complex64], side: int, height: int, width: int) 
     columns[-reach:], columns[:reach] = values[:reach], values[reach:]
     rows = np.fft.ifft(columns, axis=0)[:height]
     return np.asarray(np.fft.irfft(rows, n=side, axis=1)[:, :width])
+
+
+def waves(lines: NDArray[np.intp], values: NDArray[np.complex64], side: int, height: int, width: int) -> Plane:
+    """Return the real waves of ``values`` at (n, 2) lines x >= 0 of a square, added up, over (height, width) pixels.
+
+    The square repeats beyond ``side`` pixels. A value of size 1 gives a wave of amplitude ``2 / side**2``.
+    """
+    reach = int(np.abs(lines).max()) + 1
+    spectrum = np.zeros((2 * reach, reach), dtype=np.complex64)
+    spectrum[lines[:, 1] + reach, lines[:, 0]] = values
+    # Of frequencies x = 0 the transform wants both of a conjugate pair.
+    spectrum[1:, 0] += spectrum[:0:-1, 0].conj()
+    square = backward(spectrum, side, min(height, side), min(width, side))
+    if max(height, width) <= side:
+        return square
+    return square[np.ix_(np.arange(height) % side, np.arange(width) % side)]
+
+
+def local_mean(power: Plane, radius: int) -> Plane:
+    """Return the mean power in squares around each point, taken of logarithms, as lone lines barely lift it."""
+    logs = np.log(power + np.float32(1e-6) * power.mean() + np.float32(1e-12))
+    return np.asarray(np.exp(box(logs, radius) + _EULER), dtype=np.float32)
 
 
 def _folded(plane: Plane, side: int) -> Plane:
