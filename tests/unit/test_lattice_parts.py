@@ -16,16 +16,16 @@ PLANE = np.random.Generator(np.random.PCG64(5)).normal(size=(40, 56)).astype(np.
 PATTERN = Pattern.derive(Secret(bytes(32)))
 
 
-def test_forward_is_the_low_part_of_the_transform_of_the_folded_plane():
+def test_forward_is_the_low_part_of_the_unitary_transform_of_the_folded_plane():
     folded = np.zeros((32, 32))
     for y in range(40):
         for x in range(56):
             folded[y % 32, x % 32] += PLANE[y, x]
-    full = np.fft.fft2(folded)
+    full = np.fft.fft2(folded) / 32
     low = forward(PLANE, 32, 10)
     for y in range(-10, 10):
         for x in range(10):
-            assert low[y + 10, x] == pytest.approx(full[y, x], abs=1e-3)
+            assert low[y + 10, x] == pytest.approx(full[y, x], abs=1e-4)
 
 
 def test_backward_undoes_forward_for_a_plane_of_low_frequencies():

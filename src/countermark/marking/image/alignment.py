@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from countermark.errors import require
 from countermark.marking.image.pattern import BAND, SYNC, TILE, Floats, Pattern, Places, Singles
-from countermark.marking.image.spectrum import Plane, forward, local_mean, reduced, waves
+from countermark.marking.image.spectrum import NORM, Plane, forward, local_mean, reduced, waves
 
 # One strong line of the picture itself must not outvote the others.
 CAP = 4.0
@@ -203,8 +203,9 @@ def _moves(straight: Plane, shift: Floats, pattern: Pattern) -> Iterator[tuple[f
         rows = (np.arange(side) + top - _MOVE + round(shift[1])) % TILE
         columns = (np.arange(side) + left - _MOVE + round(shift[0])) % TILE
         wanted = tile[np.ix_(rows, columns)]
-        product_ = np.fft.rfft2(wanted) * np.fft.rfft2(part, s=wanted.shape).conj()
-        agreement = np.fft.irfft2(product_, s=wanted.shape)[: 2 * _MOVE + 1, : 2 * _MOVE + 1] / np.sqrt(power)
+        product_ = np.fft.rfft2(wanted, norm=NORM) * np.fft.rfft2(part, s=wanted.shape, norm=NORM).conj()
+        agreement = np.fft.irfft2(product_, s=wanted.shape, norm=NORM)[: 2 * _MOVE + 1, : 2 * _MOVE + 1]
+        agreement *= np.sqrt(wanted.size / power)
         y, x = divmod(int(np.argmax(agreement)), len(reach))
         if agreement[y, x] >= _SURE:
             yield left + part.shape[1] / 2, top + part.shape[0] / 2, reach[x], reach[y], float(agreement[y, x]) ** 2

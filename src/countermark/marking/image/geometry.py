@@ -12,16 +12,17 @@ Only the lines' *positions* and the spectrum's *magnitudes* enter here, never a 
 from __future__ import annotations
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
 from countermark.marking.image.pattern import BAND, TILE, Floats, Places
-from countermark.marking.image.spectrum import Plane, local_mean
+from countermark.marking.image.spectrum import NORM, Plane, local_mean
 
 # Sizes of the picture, relative to the marked original, at which the tile is looked for in one pass.
 SCALES = (0.38, 2.2)
@@ -45,7 +46,13 @@ _MOVES = np.array(
     ),
     dtype=np.float64,
 )
-UNBENT = np.array((1.0, 0.0, 0.0, 1.0, 0.0, 0.0))
+_BENDS = np.array(
+    [(stretch, 0, 0, 1, 0, 0) for stretch in STRETCHES]
+    + [(stretch, 0, 0, 1, *lean) for stretch in (0.97, 1.03) for lean in LEANS]
+)
+# The logarithm of how much a bend makes the frequencies of a block grow or shrink, at most; and no bend at all.
+_BENT = 0.5
+_SAME = np.eye(2)[None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class Blocks:
         """Cut a leveled plane into blocks of at most ``block`` pixels; ``together`` adds up their powers into one."""
         parts, centers = _cut(plane, block)
         side = _padded(max(max(part.shape) for part in parts))
-        spectra = (np.fft.rfft2(part, s=(side, side)) for part in parts)
+        spectra = (np.fft.rfft2(part, s=(side, side), norm=NORM) for part in parts)
         powers: list[Plane] = [np.asarray(s.real**2 + s.imag**2, dtype=np.float32) for s in spectra]
         if together:
             powers, centers = [functools.reduce(np.add, powers)], np.zeros((1, 2))
@@ -76,8 +83,8 @@ class Blocks:
     def score(self, placements: Floats, lines: Floats) -> Floats:
         """Return the excess at all lines, added up, for (m, 6) placements: (m,)."""
         jacobians = self.jacobians(placements)
-        frequencies = np.einsum("mbij,ki->bmkj", jacobians, lines / TILE)
-        return np.asarray(sum(_lookup(e, f).sum(axis=1) for e, f in zip(self.excess, frequencies, strict=True)))
+        frequencies = (lines / TILE).astype(np.float32) @ jacobians.astype(np.float32)
+        return np.asarray(_lookup(self.excess, frequencies).sum(axis=(1, 2), dtype=np.float64))
 
     def jacobians(self, placements: Floats) -> Floats:
         """Return the (m, blocks, 2, 2) Jacobians at the centers; parameters are four of B, two of perspective."""
@@ -92,59 +99,63 @@ class Chart:
     """The log-polar map of one resolution and what the lines look like on it.
 
     Half a turn goes into as many rows, and the logarithm of the radius into as many columns, as there are ``cells``.
+    Each direction keeps its direction and its growth along a ray under a linear map, so that a bent map is rows of the
+    unbent one, moved: it is drawn once per block, ``finer`` in rows and columns and wider than the scores need.
     """
 
-    def __init__(self, lines: Floats, cells: int) -> None:
+    def __init__(self, lines: Floats, cells: int, finer: int = 1) -> None:
         self._low = float(np.log(BAND[0] / SCALES[1]))
         self._cells, self._step = cells, (float(np.log(BAND[1] / SCALES[0])) - self._low) / cells
+        self._finer, self._margin = finer, int(_BENT / self._step) * finer if finer > 1 else 0
         self._shifts = np.arange(int(-np.log(SCALES[1]) / self._step), int(-np.log(SCALES[0]) / self._step) + 1)
-        self._kernels = [np.conj(np.fft.rfft2(self._drawn(lines @ mirror))) for mirror in _MIRRORS]
-        radius = np.exp(self._low + self._step * np.arange(cells))
+        self._kernels = [np.conj(np.fft.rfft2(self._drawn(lines @ mirror), norm=NORM)) for mirror in _MIRRORS]
         angle = np.pi / cells * np.arange(cells)
-        self._points = np.stack((np.outer(np.cos(angle), radius), np.outer(np.sin(angle), radius))).astype(np.float32)
-        self._places = functools.lru_cache(maxsize=2)(self._unbent_places)
+        self._directions = np.stack((np.cos(angle), np.sin(angle)), axis=1)
+        self._places = functools.lru_cache(maxsize=2)(self._places_of)
 
-    def starts(self, blocks: Blocks, count: int, bend: Floats) -> list[tuple[float, Floats]]:
+    def maps(self, blocks: Blocks) -> Plane:
+        """Draw what stands out in each block on the unbent map: (n, rows, columns)."""
+        places = self._places(blocks.excess.shape[1])
+        return np.stack([np.append(excess, np.float32(0.0))[places] for excess in blocks.excess])
+
+    def starts(self, maps: Plane, jacobians: Floats, count: int) -> list[tuple[float, Floats]]:
         """Score all turns and sizes, of the picture and its mirror image, after one bend.
 
         Args:
-            blocks: of the picture.
+            maps: of the picture's blocks; one for all where their Jacobians are the same.
+            jacobians: (n, 2, 2) of the bend, at the centers of the blocks.
             count: peaks of each of the two maps to return.
-            bend: (6,) a placement's parameters: a stretch, a lean or none.
 
         Returns:
-            Pairs of a score, in standard deviations of its map, and a placement's parameters (6,).
+            Pairs of a score, in standard deviations of its map, and the matrix (2, 2) that goes before the bend's own.
         """
-        image = np.fft.rfft2(self._seen(blocks, bend))
+        seen = sum(self._bent(each, jacobian) for each, jacobian in zip(maps, jacobians, strict=True))
+        image = np.fft.rfft2(seen, norm=NORM)
         found: list[tuple[float, Floats]] = []
         for kernel, mirror in zip(self._kernels, _MIRRORS, strict=True):
-            scores = np.fft.irfft2(image * kernel, s=(self._cells, self._cells))[:, self._shifts % self._cells]
+            scores = np.fft.irfft2(image * kernel, s=(self._cells, self._cells), norm=NORM)
+            scores = scores[:, self._shifts % self._cells]
             scores = (scores - scores.mean()) / (scores.std() + 1e-9)
             for row, column in _peaks(scores, count):
-                linear = mirror @ self._similarity(row, column).T @ bend[:4].reshape(2, 2)
-                found.append((float(scores[row, column]), np.concatenate((linear.ravel(), bend[4:]))))
+                found.append((float(scores[row, column]), mirror @ self._similarity(row, column).T))
         return found
 
-    def _seen(self, blocks: Blocks, bend: Floats) -> Plane:
-        """Draw what stands out in the blocks on the map, each block's frequencies unbent."""
-        if np.array_equal(bend, UNBENT):
-            places = self._places(blocks.excess.shape[1])
-            return np.asarray(sum(np.append(excess, np.float32(0.0))[places] for excess in blocks.excess))
-        jacobians = blocks.jacobians(bend[None])[0].astype(np.float32)
-        return np.asarray(
-            sum(
-                np.append(excess, np.float32(0.0))[self._bent_places(len(excess), jacobian)]
-                for excess, jacobian in zip(blocks.excess, jacobians, strict=True)
-            )
-        )
+    def _bent(self, drawn: Plane, jacobian: Floats) -> Plane:
+        """Return a block's map (cells, cells) with its frequencies unbent."""
+        rays = self._directions @ jacobian
+        angle = np.arctan2(rays[:, 1], rays[:, 0]) * (self._finer * self._cells / np.pi)
+        growth = np.log(np.hypot(rays[:, 0], rays[:, 1])) * (self._finer / self._step)
+        rows = np.rint(angle).astype(np.intp) % len(drawn)
+        moves = np.clip(np.rint(growth).astype(np.intp) + self._margin, 0, 2 * self._margin)
+        windows = sliding_window_view(drawn, self._finer * (self._cells - 1) + 1, axis=1)[..., :: self._finer]
+        return np.asarray(windows[rows, moves])
 
-    def _unbent_places(self, side: int) -> NDArray[np.int32]:
-        return self._bent_places(side, np.eye(2, dtype=np.float32))
-
-    def _bent_places(self, side: int, jacobian: NDArray[np.float32]) -> NDArray[np.int32]:
-        """Return, for every cell of the map, the nearest point of a raveled spectrum; its size where there is none."""
-        matrix = jacobian.T * np.float32(side)
-        x, y = np.rint(np.einsum("ij,jrc->irc", matrix, self._points)).astype(np.int32)
+    def _places_of(self, side: int) -> NDArray[np.int32]:
+        """Return, for every cell of a drawn map, the nearest point of a raveled spectrum; its size where none is."""
+        columns = np.arange(self._finer * (self._cells - 1) + 1 + 2 * self._margin) - self._margin
+        radius = side * np.exp(self._low + self._step / self._finer * columns)
+        angle = np.pi / (self._finer * self._cells) * np.arange(self._finer * self._cells)
+        x, y = (np.rint(np.outer(ray(angle), radius)).astype(np.int32) for ray in (np.cos, np.sin))
         inside = (np.abs(x) < side // 2) & (np.abs(y) < side // 2)
         return np.where(inside, y % side * side + x % side, np.int32(side * side))
 
@@ -174,7 +185,7 @@ class Finder:
     def __init__(self, lines: Places) -> None:
         self._lines = lines.astype(np.float64)
         self._outer = float(np.hypot(*self._lines.T).max()) / TILE
-        self._chart = functools.cache(lambda cells: Chart(self._lines, cells))
+        self._chart = functools.cache(functools.partial(Chart, self._lines))
 
     def similar(self, plane: Plane, *, keep: int) -> list[Floats]:
         """Return the ``keep`` likeliest placements (3, 3) of a picture that was turned and resized, best first.
@@ -182,7 +193,9 @@ class Finder:
         Small stretches and shears, up to about one percent, are climbed to.
         """
         coarse = Blocks.of(plane, _LARGE, together=True)
-        found = [self._climb(coarse, start, moves=4) for _, start in self._chart(1024).starts(coarse, 4, UNBENT)]
+        chart = self._chart(1024, 1)
+        starts = [linear for _, linear in chart.starts(chart.maps(coarse), _SAME, 4)]
+        found = [self._climb(coarse, np.append(linear.ravel(), (0, 0)), moves=4) for linear in starts]
         found = sorted(found, key=lambda pair: -pair[0])[:keep]
         if max(plane.shape) > _LARGE:
             fine = Blocks.of(plane, max(plane.shape), together=True)
@@ -192,12 +205,22 @@ class Finder:
     def bent(self, plane: Plane, *, keep: int) -> list[Floats]:
         """Return the ``keep`` likeliest placements (3, 3) of a picture that was stretched or seen at an angle too."""
         blocks = Blocks.of(plane, _SMALL, together=False)
-        bends: list[tuple[float, ...]] = [(stretch, 0, 0, 1, 0, 0) for stretch in STRETCHES]
-        bends += [(stretch, 0, 0, 1, *lean) for stretch in (0.97, 1.03) for lean in LEANS]
-        starts = [start for bend in bends for start in self._chart(512).starts(blocks, 1, np.array(bend))]
+        starts = list(self._bent_starts(blocks))
         starts = sorted(starts, key=lambda pair: -pair[0])[: 3 * keep]
         climbed = sorted((self._climb(blocks, start, moves=6) for _, start in starts), key=lambda pair: -pair[0])
         return [_homogeneous(start, plane, blocks.radius) for _, start in _distinct(climbed)[:keep]]
+
+    def _bent_starts(self, blocks: Blocks) -> Iterator[tuple[float, Floats]]:
+        """Yield the best turn and size, unmirrored and mirrored, with its score for every bend that is tried."""
+        chart = self._chart(512, 2)
+        maps = chart.maps(blocks)
+        together = maps.sum(axis=0, keepdims=True)
+        for bend in _BENDS:
+            leaning = bool(bend[4:].any())
+            jacobians = blocks.jacobians(bend[None])[0]
+            found = chart.starts(maps, jacobians, 1) if leaning else chart.starts(together, jacobians[:1], 1)
+            for score, linear in found:
+                yield score, np.append((linear @ bend[:4].reshape(2, 2)).ravel(), bend[4:])
 
     def _climb(self, blocks: Blocks, start: Floats, *, moves: int) -> tuple[float, Floats]:
         """Climb on the excess at the lines in ``moves`` directions; return the score and the place reached."""
@@ -235,17 +258,24 @@ def _distinct(found: Sequence[tuple[float, Floats]]) -> list[tuple[float, Floats
     return kept
 
 
-def _lookup(excess: Plane, frequencies: Floats) -> Floats:
-    """Return the excess at (..., 2) frequencies, bilinear between grid points; 0 beyond the Nyquist limit."""
-    side = len(excess)
-    low = np.floor(frequencies * side).astype(np.intp)
-    u, v = np.moveaxis(frequencies * side - low, -1, 0)
-    x, y = np.moveaxis(low % side, -1, 0)
-    x_next, y_next = (x + 1) % side, (y + 1) % side
-    upper = excess[y, x] * (1 - u) + excess[y, x_next] * u
-    lower = excess[y_next, x] * (1 - u) + excess[y_next, x_next] * u
+def _lookup(excess: Plane, frequencies: Plane) -> Plane:
+    """Return the excess of each block at its (m, blocks, n, 2) frequencies: (m, blocks, n).
+
+    Bilinear between grid points; 0 beyond the Nyquist limit.
+    """
+    side = excess.shape[1]
+    places = frequencies * np.float32(side)
+    low = np.floor(places)
+    u, v = np.moveaxis(places - low, -1, 0)
+    x, y = np.moveaxis(low.astype(np.intp), -1, 0)
+    left, right = x % side, (x + 1) % side
+    block = np.arange(len(excess))[:, None] * side
+    top, bottom = (block + y % side) * side, (block + (y + 1) % side) * side
+    values = excess.ravel()
+    upper = values[top + left] * (1 - u) + values[top + right] * u
+    lower = values[bottom + left] * (1 - u) + values[bottom + right] * u
     inside = (np.abs(frequencies) < 0.5).all(axis=-1)
-    return np.where(inside, upper * (1 - v) + lower * v, 0.0)
+    return np.where(inside, upper * (1 - v) + lower * v, np.float32(0.0))
 
 
 def _peaks(scores: NDArray[np.floating[Any]], count: int) -> list[tuple[int, int]]:

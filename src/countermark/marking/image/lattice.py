@@ -189,7 +189,7 @@ class LatticeMark:
         lines[hand] = np.exp(1j * phases) * math.sqrt(_PILOT_SHARE / PILOTS)
         sync = np.exp(1j * pattern.sync_phases) * math.sqrt(_SYNC_SHARE / SYNC)
         places, values = np.concatenate((pattern.lines, pattern.sync)), np.concatenate((lines, sync))
-        return waves(places, values, TILE, height, width) * np.float32(TILE**2 / math.sqrt(2))
+        return waves(places, values, TILE, height, width) * np.float32(TILE / math.sqrt(2))
 
     def _gains(self, draft: Plane, code: Singles, nonce: int) -> Singles:
         """Read a draft and return what each symbol's amplitude is to be multiplied with: about 1 in the mean square."""
