@@ -43,7 +43,8 @@ NEAREST = 10
 LINES = (100, 800)
 FOLDS = (128, 256)
 SURROGATE_PSNR = 36.0
-MOVE = "shift(3)"
+# What follows a removal: most copies are moved a little.
+MOVES = ("shift(3)", "crop(0.5)", "resize(0.75)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,10 +107,11 @@ def _removals(marked: Pixels, account: Account) -> Iterator[tuple[str, Pixels, P
 
 
 def _moved(removals: Iterator[tuple[str, Pixels, Pixels]]) -> Iterator[tuple[str, Pixels, Pixels]]:
-    """Yield every removal, and the same followed by a move, as most copies are moved a little."""
+    """Yield every removal, and the same followed by each of the moves."""
     for name, before, after in removals:
         yield name, before, after
-        yield f"{name}, then {MOVE}", apply(MOVE, before), apply(MOVE, after)
+        for move in MOVES:
+            yield f"{name}, then {move}", apply(move, before), apply(move, after)
 
 
 def _forgeries(marked: Pixels, foreign: Pixels) -> Iterator[tuple[str, Pixels, Pixels]]:

@@ -53,9 +53,9 @@ def test_detect_returns_for_any_picture(key, height, width, seed):
     assert seen.p_value > 1e-6
 
 
-@given(st.integers(0, 2**32), st.floats(0, 4), st.integers(0, PATTERNS - 1), st.integers(1, 10_000))
+@given(st.integers(0, 2**32), st.floats(0, 4), st.integers(0, PATTERNS - 1), st.integers(1, 8_000), st.booleans())
 @settings(max_examples=30)
-def test_recompute_takes_all_numbers_in_range(seed, heaviest, nonce, windows):
+def test_recompute_takes_all_numbers_in_range(seed, heaviest, nonce, windows, anchored):
     generator = np.random.Generator(np.random.PCG64(seed))
     result = recompute(
         {
@@ -66,14 +66,17 @@ def test_recompute_takes_all_numbers_in_range(seed, heaviest, nonce, windows):
             "symbols": generator.normal(0, 1e5, SYMBOLS).tolist(),
             "nonce": nonce,
             "windows": windows,
+            "anchored": anchored,
         }
     )
     assert 0 <= result.p_value <= 1
     assert result.word == result.words[0]
     assert len(set(result.words)) == result.words_tried
+    # Canonical JSON has no larger whole numbers.
+    assert result.searched < 2**53
 
 
-NAMES = ["cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows"]
+NAMES = ["cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows", "anchored"]
 
 
 @given(st.dictionaries(st.sampled_from(NAMES), json_values))

@@ -6,7 +6,10 @@ import skimage.data
 
 from countermark.core.keys import Secret
 from countermark.core.stats import binomial_tail, cosine_sum_tail
+from countermark.marking.image.alignment import TileSpectrum, anchored
 from countermark.marking.image.lattice import LatticeMark
+from countermark.marking.image.observations import hypotheses
+from countermark.marking.image.spectrum import leveled, luma
 
 NAMES = ("astronaut", "coffee", "chelsea", "rocket")
 
@@ -66,6 +69,22 @@ def test_one_hypothesis_of_fresh_keys_is_as_bounded():
     tails = np.array([LatticeMark(Secret(generator.bytes(32))).tail_at(picture, i) for i in range(150)])
     for level in (1e-3, 1e-2, 0.1, 0.3):
         assert binomial_tail(int((tails <= level).sum()), len(tails), level) > 1e-6
+
+
+def test_what_anchors_choose_is_as_bounded():
+    """The best of all hands, turns and offsets by pilots alone, a fresh key each time; only excess counts."""
+    generator = np.random.Generator(np.random.PCG64(16))
+    spectrum = TileSpectrum.of(leveled(luma(skimage.data.rocket()[100:300, 200:420])))
+    values = []
+    for _ in range(40):
+        mark = LatticeMark(Secret(generator.bytes(32)))
+        for alignment in anchored(spectrum, mark._pattern):
+            seen = mark._read(alignment)
+            values.append(hypotheses(anchored=True) * cosine_sum_tail(seen.weights, float(seen.weights @ seen.cosines)))
+    for level in (1e-3, 1e-2, 0.1, 0.5):
+        assert binomial_tail(int((np.array(values) <= level).sum()), len(values), level) > 1e-6
+    # It is far above chance for one hypothesis, so that the count is needed.
+    assert np.median(values) < 1e-4 * hypotheses(anchored=True)
 
 
 def test_the_bound_holds_in_the_far_tail_by_importance_sampling():

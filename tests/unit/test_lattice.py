@@ -15,8 +15,10 @@ from countermark.core.keys import Secret
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined
 from countermark.marking.attacks import apply
+from countermark.marking.image import lattice
 from countermark.marking.image.lattice import MIN_READ_SIDE, LatticeMark, magnification
-from countermark.marking.image.observations import recompute
+from countermark.marking.image.observations import hypotheses, recompute
+from countermark.marking.image.pattern import TILE
 
 KEY = Secret(bytes(range(32)))
 WORD = 0x0123456789ABCDEF
@@ -142,6 +144,23 @@ def test_pictures_of_one_word_share_nothing_but_sync_lines():
     assert 0.15 < np.corrcoef(one.ravel(), other.ravel())[0, 1] < 0.35
 
 
+@pytest.mark.parametrize("damage", ["shift(3)", "crop(0.5)", "crop(0.6)+hflip+jpeg(60)"])
+def test_a_crop_without_sync_lines_is_placed_by_its_anchors(monkeypatch, damage):
+    monkeypatch.setattr(lattice, "_SYNC_SHARE", 0.0)
+    found = mark().detect(apply(damage, mark().embed(photograph("chelsea"), WORD)))
+    assert found.word == WORD
+    assert found.significant(1e-6)
+    assert found.observations["anchored"]
+
+
+def test_anchors_pay_for_every_offset_they_choose_among():
+    by_sync, by_anchors = (recompute({**seen().observations, "anchored": flag}) for flag in (False, True))
+    # 2 frames at quarters of a pixel, against 15 alignments.
+    more = 2 * (4 * TILE) ** 2 / 15
+    assert by_anchors.searched - by_sync.searched == pytest.approx(hypotheses(anchored=False) * (more - 1))
+    assert by_anchors.p_value == pytest.approx(more * by_sync.p_value, rel=0.2)
+
+
 def test_a_fragment_on_a_foreign_picture_is_found_in_its_region():
     host = photograph("coffee").copy()
     host[20:390, 180:580] = marked("astronaut")[100:470, 80:480]
@@ -188,6 +207,8 @@ def test_recompute_gives_the_detection_again_through_json():
         ("windows", True),
         ("windows", 1.5),
         ("windows", 10**30),
+        ("anchored", 1),
+        ("anchored", None),
         ("nonce", -1),
         ("nonce", 2**14),
         ("sync_cosines", [0.5] * 47),
@@ -211,7 +232,7 @@ def test_recompute_refuses_hostile_observations(change, value):
 
 
 def test_recompute_needs_every_observation():
-    for name in ("cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows"):
+    for name in ("cosines", "weights", "sync_cosines", "sync_weights", "symbols", "nonce", "windows", "anchored"):
         with pytest.raises(InputError):
             recompute({key: value for key, value in seen().observations.items() if key != name})
 

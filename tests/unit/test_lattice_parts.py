@@ -9,7 +9,7 @@ from countermark.core.coding import SYMBOLS
 from countermark.core.keys import Secret
 from countermark.marking.image.alignment import REACH, follow, placed, straighten, sync_tile
 from countermark.marking.image.geometry import Blocks, Finder
-from countermark.marking.image.pattern import BAND, HANDS, PATTERNS, PILOTS, SYNC, TILE, TURNS, Pattern
+from countermark.marking.image.pattern import ANCHORS, BAND, HANDS, PATTERNS, PILOTS, SYNC, TILE, TURNS, Pattern
 from countermark.marking.image.spectrum import backward, box, forward, luma, reduced
 
 PLANE = np.random.Generator(np.random.PCG64(5)).normal(size=(40, 56)).astype(np.float32)
@@ -72,12 +72,15 @@ def test_lines_are_distinct_within_the_band_and_no_two_are_conjugate():
     assert len(PATTERN.lines) >= HANDS * PILOTS
 
 
-def test_hands_share_no_line_and_patterns_no_pilot_phase():
+def test_hands_share_no_line_and_patterns_of_one_hand_their_anchors_alone():
     hands = [PATTERN.pilots(hand * TURNS)[0] for hand in range(HANDS)]
     assert all(one.stop == other.start for one, other in itertools.pairwise(hands))
     assert hands[0].start == 0
     first, second = PATTERN.pilots(5)[1], PATTERN.pilots(6)[1]
-    assert not np.isclose(np.exp(1j * first), np.exp(1j * second), atol=1e-4).any()
+    assert (first[:ANCHORS] == second[:ANCHORS]).all()
+    assert not np.isclose(np.exp(1j * first), np.exp(1j * second), atol=1e-4)[ANCHORS:].any()
+    other = PATTERN.pilots(5 + TURNS)[1]
+    assert not np.isclose(np.exp(1j * first), np.exp(1j * other), atol=1e-4).any()
     assert PATTERN.pilots(PATTERNS - 1)[0].stop == HANDS * PILOTS
 
 

@@ -1,11 +1,13 @@
 """From a placement to the tile: straighten the picture, find the tile's offset, follow its bends, read any line.
 
 A *placement* is a homogeneous 3x3 matrix that takes pixels of the picture to pixels of the tile. ``geometry`` leaves
-its translation open; here the sync lines' phases find it, and no other line's.
+its translation open; here the sync lines' phases find it. Only where they do not, as somebody filtered them out of a
+picture that was cropped, do the anchors' phases, which the count of hypotheses pays for (``observations``).
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from itertools import product
@@ -14,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.errors import require
-from countermark.marking.image.pattern import BAND, SYNC, TILE, Floats, Pattern, Places, Singles
+from countermark.marking.image.pattern import ANCHORS, BAND, PILOTS, SYNC, TILE, Floats, Pattern, Places, Singles
 from countermark.marking.image.spectrum import NORM, Plane, forward, local_mean, reduced, waves
 
 # One strong line of the picture itself must not outvote the others.
@@ -25,6 +27,8 @@ REACH = int(BAND[1] * TILE) + 48
 # The eight ways to lay a square on itself, by what they do to frequencies' magnitudes: each stands for itself and for
 # its half turn.
 _FRAMES = tuple(np.array(rows) for rows in (((1, 0), (0, 1)), ((-1, 0), (0, 1)), ((0, 1), (1, 0)), ((0, -1), (1, 0))))
+# How a picture is laid on the tile where the anchors find its offset, and the finest part of a pixel looked at.
+ANCHORED_FRAMES, FINEST = _FRAMES[:2], 4
 # Bends are measured in squares of this side, as moves of at most this many pixels; at least so many must be sure.
 _SQUARE, _MOVE, _SURE = 160, 12, 4.6
 _NEIGHBORS = np.array(tuple(product((-1.0, 0.0, 1.0), repeat=2)))
@@ -65,6 +69,7 @@ class Alignment:
     ``frame`` (2, 2): turn by quarters and mirror from the straightened picture to the tile; ``offset`` (x, y) in tile
     pixels; ``placement`` (3, 3) takes the picture's pixels to the straightened picture's. ``cosines`` and ``weights``
     (SYNC,): the sync lines' agreement at the nearest whole pixel, zero where the placement was chosen by it.
+    ``anchored``: the anchors chose the offset, not the sync lines.
     """
 
     spectrum: TileSpectrum
@@ -73,6 +78,7 @@ class Alignment:
     offset: Floats
     cosines: Floats
     weights: Floats
+    anchored: bool = False
 
     @classmethod
     def as_marked(cls, spectrum: TileSpectrum) -> Alignment:
@@ -115,6 +121,36 @@ def placed(plane: Plane, placement: Floats, pattern: Pattern) -> list[Alignment]
     return [find_offset(spectrum, placement, pattern, sense * _FRAMES[0]) for sense in (1, -1)]
 
 
+def anchored(spectrum: TileSpectrum, pattern: Pattern) -> list[Alignment]:
+    """Return the best alignments, by any hand's anchors, of a picture that was at most cropped or mirrored."""
+    return [_by_anchors(spectrum, pattern, frame) for frame in ANCHORED_FRAMES]
+
+
+def _by_anchors(spectrum: TileSpectrum, pattern: Pattern, frame: Places) -> Alignment:
+    best, offset = -np.inf, np.zeros(2)
+    for hand, phases in enumerate(pattern.hand_phases[:, :ANCHORS]):
+        lines = pattern.lines[hand * PILOTS :][:ANCHORS]
+        values, floor = spectrum.at(lines @ frame)
+        weights = np.minimum(np.abs(values) / np.sqrt(floor), CAP).astype(np.float64)
+        turns = np.angle(values).astype(np.float64) - phases
+        # The band ends below half of Nyquist's limit, so that every second pixel shows all of it.
+        scores = waves(lines, weights * np.exp(1j * turns), TILE // 2, TILE // 2, TILE // 2)
+        y, x = divmod(int(np.argmax(scores)), TILE // 2)
+        score = float(scores[y, x]) / math.sqrt(float(weights @ weights) + 1e-12)
+        if score > best:
+            best, offset = score, _refined(turns, weights, lines, np.array((2.0 * x, 2.0 * y)), (1.0, 0.5, 1 / FINEST))
+    return Alignment(spectrum, np.eye(3), frame, offset, np.zeros(SYNC), np.zeros(SYNC), anchored=True)
+
+
+def _refined(turns: Floats, weights: Floats, lines: Places, offset: Floats, steps: tuple[float, ...]) -> Floats:
+    """Climb from an offset to where lines agree best, by one move of each of the steps."""
+    for step in steps:
+        trials = offset + step * _NEIGHBORS
+        sums = np.cos(turns + 2 * np.pi / TILE * (trials @ lines.T)) @ weights
+        offset = trials[int(np.argmax(sums))]
+    return offset
+
+
 def find_offset(spectrum: TileSpectrum, placement: Floats, pattern: Pattern, frame: Places) -> Alignment:
     """Find the offset at which the sync lines' phases agree best: over all pixels by one FFT, then between them."""
     values, floor = spectrum.at(pattern.sync @ frame)
@@ -125,10 +161,7 @@ def find_offset(spectrum: TileSpectrum, placement: Floats, pattern: Pattern, fra
     offset = np.array((x, y), dtype=np.float64)
     # Rounded down, so that the recomputed statistic is never above the observed one.
     cosines = np.floor(np.cos(turns + 2 * np.pi / TILE * (pattern.sync @ offset)) * 1e4) / 1e4
-    for step in (0.5, 0.25, 0.125, 0.0625):
-        trials = offset + step * _NEIGHBORS
-        sums = np.cos(turns + 2 * np.pi / TILE * (trials @ pattern.sync.T)) @ weights
-        offset = trials[int(np.argmax(sums))]
+    offset = _refined(turns, weights, pattern.sync, offset, (0.5, 0.25, 0.125, 0.0625))
     return Alignment(spectrum, placement, frame, offset, cosines, weights)
 
 

@@ -33,8 +33,9 @@ from countermark.marking.image import alignment as align
 from countermark.marking.image.alignment import CAP, WINDOW, Alignment, TileSpectrum
 from countermark.marking.image.cells import Cell, agreement
 from countermark.marking.image.geometry import Finder
-from countermark.marking.image.observations import MAX_ALIGNMENTS, recompute
+from countermark.marking.image.observations import hypotheses, recompute
 from countermark.marking.image.pattern import (
+    ANCHORS,
     BAND,
     HANDS,
     PATTERNS,
@@ -80,6 +81,11 @@ class _Reading:
     def score(self) -> float:
         return float(self.weights @ self.cosines) / math.sqrt(float(self.weights @ self.weights) / 2 + 1e-12)
 
+    @property
+    def log_p(self) -> float:
+        """About the logarithm of the pilots' p-value: a cosine of weight w is as narrow as a normal variable."""
+        return math.log(hypotheses(anchored=self.alignment.anchored)) - max(0.0, self.score) ** 2 / 2
+
 
 class LatticeMark:
     """Embeds and detects the lattice mark of one key.
@@ -91,7 +97,7 @@ class LatticeMark:
     """
 
     METHOD = (
-        f"image.lattice/2;tile={TILE};sync={SYNC};pilots={PILOTS};patterns={PATTERNS};band={BAND[0]}-{BAND[1]}"
+        f"image.lattice/2;tile={TILE};sync={SYNC};pilots={PILOTS}-{ANCHORS};patterns={PATTERNS};band={BAND[0]}-{BAND[1]}"
         f";code=k9r4tb;shares={_SYNC_SHARE}-{_PILOT_SHARE};span={_SPAN}"
     )
 
@@ -205,17 +211,17 @@ class LatticeMark:
             readings = [self._read(alignment) for alignment in alignments]
             if best is not None:
                 alignments, readings = [best[0], *alignments], [best[1], *readings]
-            best = max(alignments, key=lambda each: each.score), max(readings, key=lambda each: each.score)
-            # A cosine of weight w is as narrow as a normal variable of variance w^2 / 2, or narrower.
-            if math.log(MAX_ALIGNMENTS * PATTERNS) - best[1].score ** 2 / 2 < _SURE:
+            best = max(alignments, key=lambda each: each.score), min(readings, key=lambda each: each.log_p)
+            if best[1].log_p < _SURE:
                 break
         if best is None:
             raise AssertionError("a picture has an alignment")
         return best
 
     def _alignments(self, plane: Plane) -> Iterator[list[Alignment]]:
-        """Yield up to ``MAX_ALIGNMENTS`` alignments in five groups, found by the sync lines alone."""
-        yield align.as_it_stands(plane, self._pattern)
+        """Yield up to ``MAX_ALIGNMENTS`` alignments in groups, found by the sync lines alone, and some by anchors."""
+        standing = align.as_it_stands(plane, self._pattern)
+        yield standing
         yield self._placed(plane, self._finder.similar(plane, keep=4))
         # A piece of a large picture has a larger tile than a picture of its size.
         for factor in (2, 4):
@@ -224,6 +230,7 @@ class LatticeMark:
                 found = self._placed(small, self._finder.similar(small, keep=4))
                 shrink = np.diag((1 / factor, 1 / factor, 1.0))
                 yield [replace(each, placement=each.placement @ shrink) for each in found]
+        yield align.anchored(standing[0].spectrum, self._pattern)
         yield self._placed(plane, self._finder.bent(plane, keep=4))
 
     def _placed(self, plane: Plane, placements: list[Floats]) -> list[Alignment]:
@@ -242,7 +249,8 @@ class LatticeMark:
         if nonce is None:
             dealt = weights[: HANDS * PILOTS].reshape(HANDS, PILOTS)
             turned = (values / np.maximum(sizes, np.float32(1e-20)))[: HANDS * PILOTS].reshape(HANDS, PILOTS) * dealt
-            scores = ((turned * self._hands) @ self._turns).real
+            turned = turned * self._hands
+            scores = turned[:, :ANCHORS].real.sum(axis=1, keepdims=True) + (turned[:, ANCHORS:] @ self._turns).real
             nonce = int(np.argmax(scores / (np.sqrt((dealt**2).sum(axis=1, keepdims=True)) + np.float32(1e-9))))
         hand, phases = pattern.pilots(nonce)
         cosines = np.cos(np.angle(values[hand]).astype(np.float64) - phases)
@@ -267,6 +275,7 @@ class LatticeMark:
             "weights": reading.weights.tolist(),
             "symbols": self._symbols(reading).tolist(),
             "nonce": reading.nonce,
+            "anchored": reading.alignment.anchored,
             "windows": 1,
         }
         result = recompute(observations)

@@ -12,8 +12,9 @@ best placement and offset, ``T_pilot`` over the pilots of the best alignment and
 2. For a fixed hypothesis the U_k are independent and uniform: each is a uniform angle less a constant. Each line is one
    frequency of a conjugate pair, so none is counted twice. ``cosine_sum_tail`` bounds P(T >= t).
 3. Sync phases choose among ``MAX_PLACEMENTS`` placements at ``TILE ** 2`` offsets (an alignment that they had a finer
-   hand in counts for the pilots alone), pilot phases among ``MAX_ALIGNMENTS`` alignments and ``PATTERNS`` nonces. Each
-   bound is multiplied by these numbers.
+   hand in counts for the pilots alone), pilot phases among ``MAX_ALIGNMENTS`` alignments and ``PATTERNS`` nonces. Where
+   a picture is *anchored*, pilot phases choose its offset too, at quarters of a pixel. Each bound is multiplied by
+   these numbers, that of the pilots by twice the number of its kind (Bonferroni, half the level to each kind).
 4. So ``p_sync`` is a p-value, and ``p_pilot`` is one given the sync phases. Then P(p_sync p_pilot <= q) <= q (1 - ln q)
    (R. A. Fisher, Statistical Methods for Research Workers, section 21.1, for two p-values), which is the p-value.
 
@@ -37,13 +38,13 @@ import numpy as np
 from countermark.core.coding import SYMBOLS, decode_list
 from countermark.core.stats import cosine_sum_tail, fisher_product
 from countermark.errors import InputError
-from countermark.marking.image.alignment import CAP
+from countermark.marking.image.alignment import ANCHORED_FRAMES, CAP, FINEST
 from countermark.marking.image.pattern import PATTERNS, PILOTS, SYNC, TILE, Floats
 
 # Placements whose offsets the sync lines choose among, alignments handed to the pilots, and words handed on by the
 # decoder, at most: two as the picture stands, eight of each search; of these, the best two and one that was followed.
 MAX_PLACEMENTS, MAX_ALIGNMENTS, LIST = 34, 15, 16
-_MAX_WINDOWS = 10_000
+_MAX_WINDOWS = 8_000
 _OBSERVED = {
     "cosines": PILOTS,
     "weights": PILOTS,
@@ -73,11 +74,13 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
     Args:
         observations: ``sync_cosines`` and ``sync_weights`` of the best placement and offset, ``cosines`` and
             ``weights`` of the pilots of the best alignment and ``nonce``, the 256 soft code ``symbols``, and
-            ``windows``, the number of parts of the picture that were searched each by itself.
+            ``windows``, the number of parts of the picture that were searched each by itself; ``anchored``, whether
+            the pilots found the picture's offset themselves.
 
     Raises:
         InputError: a list of another length, a value that is not a finite number or out of range.
     """
+    anchored = _flag(observations, "anchored")
     lists = {name: _numbers(observations, name, count) for name, count in _OBSERVED.items()}
     nonce, windows = (
         _integer(observations, "nonce", 0, PATTERNS - 1),
@@ -91,10 +94,10 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
     spread = math.sqrt(math.fsum(w * w for w in weights.tolist()) / 2)
     words = decode_list(lists["symbols"], LIST)
     return Recomputed(
-        p_value=min(1.0, windows * _p_value(lists["sync_cosines"], lists["sync_weights"], cosines, weights)),
+        p_value=min(1.0, windows * _p_value(lists, hypotheses(anchored=anchored))),
         statistic=_total(cosines, weights) / spread if spread else 0.0,
         trials=SYNC + PILOTS,
-        searched=windows * (MAX_PLACEMENTS * TILE**2 + MAX_ALIGNMENTS * PATTERNS),
+        searched=windows * (MAX_PLACEMENTS * TILE**2 + hypotheses(anchored=anchored)),
         word=words[0],
         words=words,
         words_tried=len(words),
@@ -102,11 +105,23 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
     )
 
 
-def _p_value(sync_cosines: Floats, sync_weights: Floats, cosines: Floats, weights: Floats) -> float:
+def hypotheses(*, anchored: bool) -> int:
+    """Return what multiplies the bound of the pilots: ``anchored``, for a picture that they placed themselves."""
+    offsets = len(ANCHORED_FRAMES) * (FINEST * TILE) ** 2 if anchored else MAX_ALIGNMENTS
+    return 2 * offsets * PATTERNS
+
+
+def _p_value(lists: Mapping[str, Floats], pilot_hypotheses: int) -> float:
     """Return the p-value of one window: Fisher's product of the sync lines' p-value and the pilots'."""
-    p_sync = min(1.0, MAX_PLACEMENTS * TILE**2 * cosine_sum_tail(sync_weights, _total(sync_cosines, sync_weights)))
-    p_pilot = min(1.0, MAX_ALIGNMENTS * PATTERNS * cosine_sum_tail(weights, _total(cosines, weights)))
+    searched = {"sync_": MAX_PLACEMENTS * TILE**2, "": pilot_hypotheses}
+    p_sync, p_pilot = (
+        min(1.0, n * _tail(lists[f"{kind}cosines"], lists[f"{kind}weights"])) for kind, n in searched.items()
+    )
     return fisher_product(p_sync, p_pilot)
+
+
+def _tail(cosines: Floats, weights: Floats) -> float:
+    return cosine_sum_tail(weights, _total(cosines, weights))
 
 
 def _total(cosines: Floats, weights: Floats) -> float:
@@ -121,6 +136,13 @@ def _numbers(observations: Mapping[str, Any], name: str, count: int) -> Floats:
     if not all(isinstance(v, int | float) and not isinstance(v, bool) and abs(v) <= 1e6 for v in values):
         raise InputError("{name} holds something that is not a number in range", name=name)
     return np.array(values, dtype=np.float64)
+
+
+def _flag(observations: Mapping[str, Any], name: str) -> bool:
+    value = observations.get(name)
+    if not isinstance(value, bool):
+        raise InputError("the observations need {name}, true or false", name=name)
+    return value
 
 
 def _integer(observations: Mapping[str, Any], name: str, low: int, high: int) -> int:

@@ -5,10 +5,12 @@ pair of integers. Only those of an annulus are used: lower ones show and fight t
 in JPEG and in a resize to half. A key shuffles them. The first ``SYNC`` become the *sync lines*, few and strong, the
 same in every picture of the key: they say how a picture was cropped, resized and turned, and nothing else. The rest is
 dealt into 64 hands of ``PILOTS`` lines. A *pattern* is a pair (a, b), its number the *nonce*: the lines of hand a are
-its *pilots*, with phases that are sums of a's and b's; all other lines are *carriers* of two code symbols each.
+its *pilots*, the first ``ANCHORS`` of them with phases of a's, the others with sums of a's and b's; all other lines are
+*carriers* of two code symbols each.
 
-So pictures of one key and word share the sync lines only. Averaging them shows nothing of the rest, as the phases of
-the ``PATTERNS`` patterns are independent, and no line of a single picture stands out but the sync lines.
+So pictures of one key and word share the sync lines, and one in 64 the phases of its anchors too. Averaging shows
+little of them and nothing of the rest, and no line of a single picture stands out but the sync lines. Where these were
+filtered out, a picture that was cropped can still be placed, by the anchors: there are few enough hands to try.
 
 Law: sync lines, hands and symbols' places depend on the key's *positions* alone, sync phases, pilot phases and signs on
 four further keys derived independently. The null of the detector (``lattice``) rests on it.
@@ -26,7 +28,7 @@ from countermark.core.keys import Secret, derive_key, keystream
 
 TILE = 1024
 SYNC = 48
-HANDS, TURNS, PILOTS = 64, 256, 768
+HANDS, TURNS, PILOTS, ANCHORS = 64, 256, 768, 384
 PATTERNS = HANDS * TURNS
 BAND = (0.06, 0.20)
 
@@ -44,8 +46,7 @@ class Pattern:
         sync_phases: (SYNC,) radians in [0, 2 pi).
         lines: (n, 2) all other lines; hand ``a`` is ``lines[a * PILOTS : (a + 1) * PILOTS]``.
         symbols: (n, 2) which code symbol the real and the imaginary part of a carrier hold.
-        hand_phases: (HANDS, PILOTS) and ``turn_phases`` (TURNS, PILOTS); pilot j of pattern (a, b) has the phase
-            ``hand_phases[a, j] + turn_phases[b, j]``.
+        hand_phases: (HANDS, PILOTS) and ``turn_phases`` (TURNS, PILOTS - ANCHORS), which are added to the last.
     """
 
     sync: Places
@@ -62,14 +63,14 @@ class Pattern:
         annulus = _annulus()
         order = _order(derive_key(secret, "lattice", "positions"), len(annulus))
         lines = annulus[order[SYNC:]]
-        pilots = _phases(derive_key(secret, "lattice", "pilots"), (HANDS + TURNS) * PILOTS).reshape(-1, PILOTS)
+        phases = _phases(derive_key(secret, "lattice", "pilots"), HANDS * PILOTS + TURNS * (PILOTS - ANCHORS))
         return cls(
             sync=annulus[order[:SYNC]],
             sync_phases=_phases(derive_key(secret, "lattice", "sync"), SYNC),
             lines=lines,
             symbols=_symbols(derive_key(secret, "lattice", "symbols"), lines),
-            hand_phases=pilots[:HANDS],
-            turn_phases=pilots[HANDS:],
+            hand_phases=phases[: HANDS * PILOTS].reshape(HANDS, PILOTS),
+            turn_phases=phases[HANDS * PILOTS :].reshape(TURNS, PILOTS - ANCHORS),
             signs_key=derive_key(secret, "lattice", "signs"),
         )
 
@@ -82,7 +83,9 @@ class Pattern:
     def pilots(self, nonce: int) -> tuple[slice, Singles]:
         """Return which of ``lines`` are the pilots of a pattern, and their phases (PILOTS,) in radians."""
         hand, turn = divmod(nonce, TURNS)
-        return slice(hand * PILOTS, (hand + 1) * PILOTS), self.hand_phases[hand] + self.turn_phases[turn]
+        phases = self.hand_phases[hand].copy()
+        phases[ANCHORS:] += self.turn_phases[turn]
+        return slice(hand * PILOTS, (hand + 1) * PILOTS), phases
 
 
 def _annulus() -> Places:

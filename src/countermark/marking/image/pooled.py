@@ -3,11 +3,11 @@
 The null is "none of these pictures depends on the key". What is random under it is the key alone, so the pictures may
 be copies, crops or neighbors of one another, and p-values of theirs must not be multiplied as if they were independent.
 The pilots' statistics can be added, though. Take, for any choice S of the pictures, ``T = sum over S of sum w_k
-cos(U_k)`` with an alignment and a nonce for each (``observations``). A nonce is a pair (a, b), and its pilot phases are
-sums of a's phases and b's, all independent and uniform. Draw every pair as an edge from a to b: where the edges of S
-form no cycle, each edge brings a phase that no sum of the others fixes, so all U_k of S are independent and uniform,
-pictures being fixed, and ``cosine_sum_tail`` bounds P(T >= t). A second picture of the same nonce would close a cycle.
-So copies of a picture count once, as they have its nonce.
+cos(U_k)`` with an alignment and a nonce for each (``observations``). A nonce is a pair (a, b), and each of its pilot
+phases is one of a's, or one of a's and one of b's added up; all of these are independent and uniform. So where the
+pictures of S are of different hands a, all U_k of S are independent and uniform, pictures being fixed, and
+``cosine_sum_tail`` bounds P(T >= t). Of the pictures of one hand the best counts. So do copies of a picture, once, as
+they have its nonce.
 
 The bound is multiplied by all hypotheses that S could have been read under, and by the choices of S: C(K, m) of m out
 of K pictures, for each of the sizes m up to ``_MOST`` that are tried. The sync lines are the same in all pictures, so
@@ -27,8 +27,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from countermark.core.stats import cosine_sum_tail, fisher_product
-from countermark.marking.image.observations import MAX_ALIGNMENTS, MAX_PLACEMENTS, recompute
-from countermark.marking.image.pattern import PATTERNS, TILE, TURNS
+from countermark.marking.image.observations import MAX_PLACEMENTS, hypotheses, recompute
+from countermark.marking.image.pattern import TILE, TURNS
 
 # So many pictures add up at most; what others there are costs a little and gives nothing.
 _MOST = 16
@@ -61,10 +61,11 @@ def _log_sync(observations: Sequence[_Seen]) -> float:
 
 def _log_pilots(observations: Sequence[_Seen]) -> float:
     """Return the logarithm of a p-value by the pilots, given the sync lines' phases."""
-    searched = math.log(MAX_ALIGNMENTS * PATTERNS)
     count, sizes = len(observations), min(_MOST, len(observations))
-    chosen = _without_cycles(sorted(observations, key=lambda seen: _log_tail([seen])))[:sizes]
-    tails = [_log_tail(chosen[:size]) + size * searched for size in range(1, len(chosen) + 1)]
+    chosen = _of_different_hands(sorted(observations, key=lambda seen: _log_tail([seen]) + _log_searched([seen])))[
+        :sizes
+    ]
+    tails = [_log_tail(chosen[:size]) + _log_searched(chosen[:size]) for size in range(1, len(chosen) + 1)]
     tried = (tail + math.log(math.comb(count, size)) for size, tail in enumerate(tails, start=1))
     return min(0.0, math.log(sizes) + min(tried))
 
@@ -78,20 +79,13 @@ def _log_tail(pictures: Sequence[_Seen], kind: str = "") -> float:
     return windows + math.log(max(_LEAST_TAIL, cosine_sum_tail(weights, total)))
 
 
-def _without_cycles(pictures: Sequence[_Seen]) -> list[_Seen]:
-    """Leave out every picture whose nonce, an edge from its hand to its turn, closes a cycle with those before it."""
-    trees: dict[int, int] = {}  # from node to node up to a tree's root; turns count below zero
-    kept = []
+def _log_searched(pictures: Sequence[_Seen]) -> float:
+    return sum(math.log(hypotheses(anchored=seen["anchored"])) for seen in pictures)
+
+
+def _of_different_hands(pictures: Sequence[_Seen]) -> list[_Seen]:
+    """Leave out every picture whose hand is that of one before it."""
+    kept: dict[int, _Seen] = {}
     for seen in pictures:
-        hand, turn = divmod(seen["nonce"], TURNS)
-        one, other = _root(trees, hand), _root(trees, ~turn)
-        if one != other:
-            trees[one] = other
-            kept.append(seen)
-    return kept
-
-
-def _root(trees: Mapping[int, int], node: int) -> int:
-    while node in trees:
-        node = trees[node]
-    return node
+        kept.setdefault(seen["nonce"] // TURNS, seen)
+    return list(kept.values())
