@@ -94,7 +94,7 @@ def test_verification_needs_no_workspace_no_network_and_no_heavy_library(case_of
         ({"suspect": "sha256:" + "0" * 64}, "audience"),
         ({"case": "case 8"}, "audience"),
         ({"audience": "another court"}, "audience"),
-        ({"alpha": 1e-60}, "presence"),
+        ({"alpha": 1e-300}, "presence"),
     ],
 )
 def test_a_replayed_bundle_or_a_stricter_verifier(case_office, demand, changes, step):
