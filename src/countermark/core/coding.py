@@ -32,6 +32,7 @@ import math
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from countermark.core.stats import golden_minimum
 from countermark.errors import InputError
 
 WORD_BITS = 64
@@ -226,20 +227,9 @@ def _list(leads: NDArray[np.int32], ends: list[int], size: int) -> tuple[int, ..
 
 def _least_exponent(gains: NDArray[np.float64], height: float) -> float:
     """Minimize the exponent of Chernoff's bound, log E exp(s X) - s ``height``, by golden section over log s."""
-    ratio = (math.sqrt(5) - 1) / 2
     low, high = (math.log(min(tilt, _MAX_TILT)) for tilt in (height / 4, 4 * height))
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = _exponent(gains, height, left), _exponent(gains, height, right)
-    while high - low > _TILT_STEP and min(at_left, at_right) > -WORD_BITS * math.log(2):
-        if at_left < at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = _exponent(gains, height, left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = _exponent(gains, height, right)
-    return min(at_left, at_right)
+    least = functools.partial(_exponent, gains, height)
+    return golden_minimum(least, low, high, _TILT_STEP, enough=-WORD_BITS * math.log(2))
 
 
 def _exponent(gains: NDArray[np.float64], height: float, log_tilt: float) -> float:

@@ -136,20 +136,31 @@ def _smallest_exponent(weights: NDArray[np.float64], threshold: float) -> float:
     As log I_0(x) <= x**2 / 4, the minimum lies at no s below that of the parabola, 2 t / sum of w**2.
     """
     low = math.log(2 * threshold / float(weights @ weights))
-    high, ratio = low + math.log(2), (math.sqrt(5) - 1) / 2
+    high = low + math.log(2)
     while high < math.log(1e9) and _exponent(weights, threshold, high) < _exponent(weights, threshold, high - 0.1):
         low, high = high - 0.1, high + math.log(2)
+    return golden_minimum(lambda log_s: _exponent(weights, threshold, log_s), low, high, _GOLDEN_STEP)
+
+
+def golden_minimum(
+    function: Callable[[float], float], low: float, high: float, step: float, *, enough: float = -math.inf
+) -> float:
+    """Return the least value met by golden section from ``low`` to ``high``, down to a bracket of ``step``.
+
+    Of a function with one minimum. A value of ``enough`` ends the search.
+    """
+    ratio = (math.sqrt(5) - 1) / 2
     left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = _exponent(weights, threshold, left), _exponent(weights, threshold, right)
-    while high - low > _GOLDEN_STEP:
+    at_left, at_right = function(left), function(right)
+    while high - low > step and min(at_left, at_right) > enough:
         if at_left < at_right:
             high, right, at_right = right, left, at_left
             left = high - ratio * (high - low)
-            at_left = _exponent(weights, threshold, left)
+            at_left = function(left)
         else:
             low, left, at_left = left, right, at_right
             right = low + ratio * (high - low)
-            at_right = _exponent(weights, threshold, right)
+            at_right = function(right)
     return min(at_left, at_right)
 
 
