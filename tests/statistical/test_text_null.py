@@ -72,7 +72,7 @@ def test_innocent_licensees_of_somebody_elses_text_are_as_bounded():
             draw = (
                 mark
                 if tokens[-2:] not in [tokens[i : i + 2] for i in range(len(tokens) - 2)]
-                else TextMark(Secret.random())
+                else TextMark(Secret(generator.bytes(32)))
             )
             tokens.append(int(draw.choose(law[tokens[-1] % 64][None], np.array([tokens[-2:]]), word)[0]))
         table = recompute(mark.detect(np.array(tokens)).observations).table
