@@ -75,7 +75,7 @@ def examine(task: tuple[Path, int]) -> Unmarked:
     crop = random_crop(open_picture(path), generator)
     mark = LatticeMark(Secret(generator.bytes(32)))
     seen = mark.detect(crop)
-    fixed = [mark.tail_at(crop, nonce) for nonce in range(NONCES)]
+    fixed = mark.tails_at(crop, range(NONCES))
     if not isinstance(seen, Detection):
         return Unmarked(1.0, fixed, [])
     return Unmarked(seen.p_value, fixed, seen.observations["weights"] if number < SAMPLED_CROPS else [])

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -176,14 +176,15 @@ class LatticeMark:
         tile = self._tile(encode(detection.word).astype(np.float32), detection.nonce, TILE, TILE)
         return agreement(leveled(luma(image)), np.reshape(detection.geometry["placement"], (3, 3)), tile)
 
-    def tail_at(self, image: NDArray[np.uint8], nonce: int) -> float:
-        """Return the bound for one hypothesis fixed beforehand: the picture as it stands, with this nonce.
+    def tails_at(self, image: NDArray[np.uint8], nonces: Iterable[int]) -> list[float]:
+        """Return the bounds for hypotheses fixed beforehand: the picture as it stands, with each of these nonces.
 
-        It tests the bound before anything is searched, and is not a detection.
+        They test the bound before anything is searched, and are not detections.
         """
         plane = leveled(_central(_canonical(image, magnification(*image.shape[:2]))))
-        reading = self._read(Alignment.as_marked(TileSpectrum.of(plane)), nonce)
-        return cosine_sum_tail(reading.weights, float(reading.weights @ reading.cosines))
+        standing = Alignment.as_marked(TileSpectrum.of(plane))
+        readings = [self._read(standing, nonce) for nonce in nonces]
+        return [cosine_sum_tail(each.weights, float(each.weights @ each.cosines)) for each in readings]
 
     def _tile(self, symbols: Singles, nonce: int, height: int, width: int) -> Plane:
         """Return the tile that carries 256 symbols, repeated to (height, width): mean 0, root mean square about 1."""
