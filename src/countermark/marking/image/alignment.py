@@ -130,9 +130,7 @@ def _by_anchors(spectrum: TileSpectrum, pattern: Pattern, frame: Places) -> Alig
     best, offset = -np.inf, np.zeros(2)
     for hand, phases in enumerate(pattern.hand_phases[:, :ANCHORS]):
         lines = pattern.lines[hand * PILOTS :][:ANCHORS]
-        values, floor = spectrum.at(lines @ frame)
-        weights = np.minimum(np.abs(values) / np.sqrt(floor), CAP).astype(np.float64)
-        turns = np.angle(values).astype(np.float64) - phases
+        weights, turns = _against(spectrum, lines @ frame, phases)
         # The band ends below half of Nyquist's limit, so that every second pixel shows all of it.
         scores = waves(lines, weights * np.exp(1j * turns), TILE // 2, TILE // 2, TILE // 2)
         y, x = divmod(int(np.argmax(scores)), TILE // 2)
@@ -140,6 +138,13 @@ def _by_anchors(spectrum: TileSpectrum, pattern: Pattern, frame: Places) -> Alig
         if score > best:
             best, offset = score, _refined(turns, weights, lines, np.array((2.0 * x, 2.0 * y)), (1.0, 0.5, 1 / FINEST))
     return Alignment(spectrum, np.eye(3), frame, offset, np.zeros(SYNC), np.zeros(SYNC), anchored=True)
+
+
+def _against(spectrum: TileSpectrum, lines: Places, phases: Singles) -> tuple[Floats, Floats]:
+    """Return the weights of lines, and by how much their phases differ from the key's, (n,) each."""
+    values, floor = spectrum.at(lines)
+    weights = np.minimum(np.abs(values) / np.sqrt(floor), CAP).astype(np.float64).round(3)
+    return weights, np.angle(values).astype(np.float64) - phases
 
 
 def _refined(turns: Floats, weights: Floats, lines: Places, offset: Floats, steps: tuple[float, ...]) -> Floats:
@@ -153,9 +158,7 @@ def _refined(turns: Floats, weights: Floats, lines: Places, offset: Floats, step
 
 def find_offset(spectrum: TileSpectrum, placement: Floats, pattern: Pattern, frame: Places) -> Alignment:
     """Find the offset at which the sync lines' phases agree best: over all pixels by one FFT, then between them."""
-    values, floor = spectrum.at(pattern.sync @ frame)
-    weights = np.minimum(np.abs(values) / np.sqrt(floor), CAP).astype(np.float64).round(3)
-    turns = np.angle(values).astype(np.float64) - pattern.sync_phases
+    weights, turns = _against(spectrum, pattern.sync @ frame, pattern.sync_phases)
     scores = waves(pattern.sync, weights * np.exp(1j * turns), TILE, TILE, TILE)
     y, x = divmod(int(np.argmax(scores)), TILE)
     offset = np.array((x, y), dtype=np.float64)

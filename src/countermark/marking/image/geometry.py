@@ -50,6 +50,9 @@ _BENDS = np.array(
     [(stretch, 0, 0, 1, 0, 0) for stretch in STRETCHES]
     + [(stretch, 0, 0, 1, *lean) for stretch in (0.97, 1.03) for lean in LEANS]
 )
+# Logarithms of the map's least radius, in cycles per pixel, and of how many times larger its largest is.
+_NEAREST = float(np.log(BAND[0] / SCALES[1]))
+_REACH = float(np.log(BAND[1] / SCALES[0])) - _NEAREST
 # The logarithm of how much a bend makes the frequencies of a block grow or shrink, at most; and no bend at all.
 _BENT = 0.5
 _SAME = np.eye(2)[None]
@@ -99,23 +102,20 @@ class Chart:
     """The log-polar map of one resolution and what the lines look like on it.
 
     Half a turn goes into as many rows, and the logarithm of the radius into as many columns, as there are ``cells``.
-    Each direction keeps its direction and its growth along a ray under a linear map, so that a bent map is rows of the
-    unbent one, moved: it is drawn once per block, ``finer`` in rows and columns and wider than the scores need.
+    A linear map takes rays to rays and stretches each evenly, so that a bent map consists of rows of the unbent one,
+    moved. That one is drawn once per block, ``finer`` times as dense and somewhat wider, for rows to be taken from.
     """
 
     def __init__(self, lines: Floats, cells: int, finer: int = 1) -> None:
-        self._low = float(np.log(BAND[0] / SCALES[1]))
-        self._cells, self._step = cells, (float(np.log(BAND[1] / SCALES[0])) - self._low) / cells
-        self._finer, self._margin = finer, int(_BENT / self._step) * finer if finer > 1 else 0
+        self._cells, self._step, self._finer, self._margin = cells, _REACH / cells, finer, _margin(cells, finer)
         self._shifts = np.arange(int(-np.log(SCALES[1]) / self._step), int(-np.log(SCALES[0]) / self._step) + 1)
         self._kernels = [np.conj(np.fft.rfft2(self._drawn(lines @ mirror), norm=NORM)) for mirror in _MIRRORS]
         angle = np.pi / cells * np.arange(cells)
         self._directions = np.stack((np.cos(angle), np.sin(angle)), axis=1)
-        self._places = functools.lru_cache(maxsize=2)(self._places_of)
 
     def maps(self, blocks: Blocks) -> Plane:
         """Draw what stands out in each block on the unbent map: (n, rows, columns)."""
-        places = self._places(blocks.excess.shape[1])
+        places = _places(blocks.excess.shape[1], self._cells, self._finer)
         return np.stack([np.append(excess, np.float32(0.0))[places] for excess in blocks.excess])
 
     def starts(self, maps: Plane, jacobians: Floats, count: int) -> list[tuple[float, Floats]]:
@@ -150,19 +150,10 @@ class Chart:
         windows = sliding_window_view(drawn, self._finer * (self._cells - 1) + 1, axis=1)[..., :: self._finer]
         return np.asarray(windows[rows, moves])
 
-    def _places_of(self, side: int) -> NDArray[np.int32]:
-        """Return, for every cell of a drawn map, the nearest point of a raveled spectrum; its size where none is."""
-        columns = np.arange(self._finer * (self._cells - 1) + 1 + 2 * self._margin) - self._margin
-        radius = side * np.exp(self._low + self._step / self._finer * columns)
-        angle = np.pi / (self._finer * self._cells) * np.arange(self._finer * self._cells)
-        x, y = (np.rint(np.outer(ray(angle), radius)).astype(np.int32) for ray in (np.cos, np.sin))
-        inside = (np.abs(x) < side // 2) & (np.abs(y) < side // 2)
-        return np.where(inside, y % side * side + x % side, np.int32(side * side))
-
     def _drawn(self, points: Floats) -> Plane:
         """Draw the lines on the map, each shared by its four nearest cells."""
         row = np.arctan2(points[:, 1], points[:, 0]) % np.pi * (self._cells / np.pi)
-        column = (np.log(np.hypot(points[:, 0], points[:, 1]) / TILE) - self._low) / self._step
+        column = (np.log(np.hypot(points[:, 0], points[:, 1]) / TILE) - _NEAREST) / self._step
         chart = np.zeros((self._cells, self._cells), dtype=np.float32)
         for rows, row_share in _shares(row):
             for columns, column_share in _shares(column):
@@ -173,6 +164,23 @@ class Chart:
         """Return the turn and growth of frequencies that a cell of the correlation stands for."""
         turn, growth = np.pi * row / self._cells, float(np.exp(self._shifts[column] * self._step))
         return np.array(((np.cos(turn), -np.sin(turn)), (np.sin(turn), np.cos(turn)))) * growth
+
+
+def _margin(cells: int, finer: int) -> int:
+    """Return how many columns a drawn map has on either side of what scores need: none where nothing is bent."""
+    return int(_BENT * cells / _REACH) * finer if finer > 1 else 0
+
+
+@functools.lru_cache(maxsize=8)
+def _places(side: int, cells: int, finer: int) -> NDArray[np.int32]:
+    """Return, for every cell of a drawn map, the nearest point of a raveled spectrum; its size where there is none."""
+    margin = _margin(cells, finer)
+    columns = np.arange(finer * (cells - 1) + 1 + 2 * margin) - margin
+    radius = side * np.exp(_NEAREST + _REACH / (finer * cells) * columns)
+    angle = np.pi / (finer * cells) * np.arange(finer * cells)
+    x, y = (np.rint(np.outer(ray(angle), radius)).astype(np.int32) for ray in (np.cos, np.sin))
+    inside = (np.abs(x) < side // 2) & (np.abs(y) < side // 2)
+    return np.where(inside, y % side * side + x % side, np.int32(side * side))
 
 
 class Finder:
