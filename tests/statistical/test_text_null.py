@@ -75,7 +75,7 @@ def test_innocent_licensees_of_somebody_elses_text_are_as_bounded():
                 else TextMark(Secret(generator.bytes(32)))
             )
             tokens.append(int(draw.choose(law[tokens[-1] % 64][None], np.array([tokens[-2:]]), word)[0]))
-        table = recompute(mark.detect(np.array(tokens)).observations).table
+        table = recompute(mark.detect(np.array(tokens)).observations).table.values
         others = generator.integers(0, 2**64, 2000, dtype=np.uint64)
         values.append(2000 * innocent_tail(table, float(evidence(table, others).max())))
     for level in (1e-2, 0.1, 0.3):

@@ -53,7 +53,7 @@ def test_a_text_is_read():
     assert found.word == WORD
     assert found.significant(1e-12)
     assert found.key_id == "mark:1"
-    table = recompute(found.observations).table
+    table = recompute(found.observations).table.values
     assert innocent_tail(table, float(evidence(table, np.array([WORD], dtype=np.uint64))[0])) < 1e-18
 
 

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from countermark.core.stats import fisher_product
 from countermark.errors import InputError
-from countermark.marking.text.codewords import CHUNKS, SYMBOLS, likeliest
+from countermark.marking.text.codewords import CHUNKS, SYMBOLS, SymbolTable, likeliest
 from countermark.marking.text.null import best_word_tail, gamma_tail
 
 LIST = 16
@@ -45,7 +45,7 @@ class Recomputed:
     word: int
     words: tuple[int, ...]
     words_tried: int
-    table: Floats
+    table: SymbolTable
 
 
 def recompute(observations: Mapping[str, Any]) -> Recomputed:
@@ -76,7 +76,7 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
         word=words[0],
         words=words,
         words_tried=len(words),
-        table=table,
+        table=SymbolTable(table),
     )
 
 
