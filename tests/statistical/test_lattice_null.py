@@ -40,6 +40,7 @@ def test_unmarked_crops_are_not_found():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_a_thousand_unmarked_crops_are_not_found():
     values = p_values(1000, seed=12)
     assert_no_excess(values)

@@ -46,6 +46,7 @@ def test_unmarked_latents_and_those_of_other_keys_are_not_found():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_thousands_of_unmarked_latents_are_not_found():
     values = np.concatenate((unmarked(3000, seed=3), unmarked(300, seed=4, size=12288), marked_by_others(3000, seed=5)))
     assert_no_excess(values)

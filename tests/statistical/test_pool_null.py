@@ -36,5 +36,6 @@ def test_unmarked_pictures_are_not_found_together():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 def test_two_hundred_unmarked_pools_are_not_found():
     assert_no_excess(p_values(200, seed=42))

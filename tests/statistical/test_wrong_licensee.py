@@ -115,6 +115,7 @@ def test_a_soft_read_reaches_further_than_the_decoder():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(10_800)
 def test_no_wrong_licensee_is_named_among_a_million_in_ten_thousand_traces():
     counts = outcomes(10_000, 1_000_000, seed=32)
     print(counts, "wrong:", clopper_pearson(counts["wrong"], 10_000))
@@ -135,6 +136,7 @@ def test_the_bound_holds_at_levels_that_chance_reaches(see):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(3600)
 @pytest.mark.parametrize("alpha", [0.05, 0.01])
 def test_the_bound_holds_in_two_thousand_traces(alpha):
     counts = outcomes(2000, 500, seed=35, alpha=alpha)
