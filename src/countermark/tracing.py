@@ -185,7 +185,7 @@ def _likeliest(found: _Found, identifiers: _Identifiers, highest: float) -> _Mat
     last would have a tail above ``highest``, for all readings together, nothing can be named and no table is read.
     """
     readings = [(s, seen, recompute(seen.method, seen.observations)) for s, seen in found if seen.observations]
-    readings = [(s, seen, reading) for s, seen, reading in readings if reading.symbols is not None]
+    readings = [(s, seen, reading) for s, seen, reading in readings if reading.soft is not None]
     matches = []
     for sighting, seen, reading in readings:
         if reading.words and len(readings) * reading.tail(reading.words[-1]) > highest:

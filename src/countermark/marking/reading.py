@@ -22,7 +22,7 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,17 +38,43 @@ _MODULES = {
     "image.lattice/2": "countermark.marking.image.observations",
     "image.noise/1": "countermark.marking.image.noise",
     "image.noise-ledger/1": "countermark.marking.image.noise_ledger",
+    "text.gumbel/1": "countermark.marking.text.observations",
 }
 _LEAST_P = 1e-300
+
+
+class Soft(Protocol):
+    """What soft observations hold for every word, beyond those that a decoder lists."""
+
+    def agreement(self, words: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return how well each of (n,) words agrees with the observations."""
+
+    def tail(self, agreement: float) -> float:
+        """Bound the probability that a random word agrees as well: 2**-64 to 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class CodeSymbols:
+    """The 256 soft symbols of ``core.coding``'s code."""
+
+    values: NDArray[np.float64]
+
+    def agreement(self, words: NDArray[np.uint64]) -> NDArray[np.float64]:
+        """Return how each word's code word correlates with the symbols."""
+        return correlate(self.values, words)
+
+    def tail(self, agreement: float) -> float:
+        """Bound the probability that a random word's code word correlates as well."""
+        return codeword_tail(self.values, agreement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reading:
     """What soft observations say; the fields mean what they mean in ``Detection``.
 
-    ``symbols`` are the 256 soft values that the words were decoded from; None where a method has none. A method that
-    names a recorded generation instead has the digest of its ``pattern``, and ``p_innocent``, which bounds the
-    probability that another of ours would fit as well.
+    ``soft`` is None where a method has no soft observations of words. A method that names a recorded generation instead
+    has the digest of its ``pattern``, and ``p_innocent``, which bounds the probability that another of ours would fit
+    as well.
     """
 
     p_value: float
@@ -58,19 +84,19 @@ class Reading:
     words: tuple[int, ...]
     words_tried: int
     nonce: int | None
-    symbols: NDArray[np.float64] | None
+    soft: Soft | None
     p_innocent: float | None = None
     pattern: bytes | None = None
 
     def agreement(self, words: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """Return how each word's code word correlates with the symbols; nothing correlates with none."""
-        return np.zeros(len(words)) if self.symbols is None else correlate(self.symbols, words)
+        """Return how well each word agrees with the observations; none does where there are none."""
+        return np.zeros(len(words)) if self.soft is None else self.soft.agreement(words)
 
     def tail(self, word: int) -> float:
-        """Bound the probability that a random word agrees with the symbols as this one does: 2**-64 to 1."""
-        if self.symbols is None:
+        """Bound the probability that a random word agrees with the observations as this one does: 2**-64 to 1."""
+        if self.soft is None:
             return 1.0
-        return codeword_tail(self.symbols, float(self.agreement(np.array([word], dtype=np.uint64))[0]))
+        return self.soft.tail(float(self.agreement(np.array([word], dtype=np.uint64))[0]))
 
 
 def recompute(method: str, observations: Mapping[str, Any]) -> Reading:
@@ -125,6 +151,7 @@ def _recompute(method: str, observations: Mapping[str, Any]) -> Reading:
         raise InputError("this version does not read {method}", method=method[:200])
     found = import_module(module).recompute(observations)
     symbols = observations.get("symbols")
+    coded = None if symbols is None else CodeSymbols(np.array(symbols, dtype=np.float64))
     return Reading(
         p_value=found.p_value,
         statistic=found.statistic,
@@ -133,7 +160,7 @@ def _recompute(method: str, observations: Mapping[str, Any]) -> Reading:
         words=found.words,
         words_tried=found.words_tried,
         nonce=found.nonce,
-        symbols=None if symbols is None else np.array(symbols, dtype=np.float64),
+        soft=getattr(found, "table", coded),
         p_innocent=getattr(found, "p_innocent", None),
         pattern=getattr(found, "pattern", None),
     )
@@ -158,7 +185,7 @@ def _pooled(readings: Sequence[Reading]) -> Reading:
         words=words,
         words_tried=len(words),
         nonce=nonces.pop() if len(nonces) == 1 else None,
-        symbols=symbols,
+        soft=None if symbols is None else CodeSymbols(symbols),
     )
 
 
@@ -172,7 +199,7 @@ def _pooled_p_value(method: str, observations: Sequence[Mapping[str, Any]], read
 
 def _summed(readings: Sequence[Reading]) -> NDArray[np.float64] | None:
     """Add up the symbols, each carrier's to a norm of its weight, rounded as a single carrier's are."""
-    held = [(each.symbols, _weight(each.p_value)) for each in readings if each.symbols is not None]
+    held = [(each.soft.values, _weight(each.p_value)) for each in readings if isinstance(each.soft, CodeSymbols)]
     if not held:
         return None
     total = np.zeros(SYMBOLS)

@@ -1,0 +1,109 @@
+"""What a reading of the sampling mark proves: p-value and words from the scores of one span of a text.
+
+**The null** is "this text does not depend on the key"; ``null`` says why each pair of context and token that counts has
+an independent standard exponential score. Detect contexts and coded contexts are different contexts, so their two
+p-values are independent, and are joined by Fisher's product. The span is chosen among ``windows`` by all scores, so its
+p-value is multiplied by their number.
+
+Innocent licensees are another matter. Given the text, the key and the span, their words are uniform
+(``codewords.innocent_tail``), so that neither the search for the span nor the mark of somebody else accuses them.
+
+Laws:
+    ``recompute(detection.observations)`` equals the detection, without key and text.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from countermark.core.stats import fisher_product
+from countermark.errors import InputError
+from countermark.marking.text.codewords import CHUNKS, SYMBOLS, SymbolTable, likeliest
+from countermark.marking.text.null import best_word_tail, gamma_tail
+
+LIST = 16
+# A score is at most 33 ln 2; texts are read in parts of at most so many contexts.
+_HIGHEST, MAX_CONTEXTS = 23.0, 100_000
+
+Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recomputed:
+    """What follows from soft observations alone; the fields mean what they mean in ``Detection``."""
+
+    p_value: float
+    statistic: float
+    trials: int
+    searched: int
+    word: int
+    words: tuple[int, ...]
+    words_tried: int
+    table: SymbolTable
+
+
+def recompute(observations: Mapping[str, Any]) -> Recomputed:
+    """Return p-value, words and table from a detection's soft observations.
+
+    Args:
+        observations: ``detect``, the sum of scores in ``detect_count`` detect contexts; ``counts``, contexts of each
+            of the 8 chunks; ``table``, 8 lists of the sums of scores for 256 symbols; ``windows``, how many spans the
+            text was searched in.
+
+    Raises:
+        InputError: a list of another length, a value that is not a number in its range.
+    """
+    detected, windows = (_integer(observations, name, low) for name, low in (("detect_count", 0), ("windows", 1)))
+    total = float(_numbers([observations.get("detect")], (1,), detected)[0])
+    counts = [_integer({"counts": each}, "counts", 0) for each in _list(observations, "counts", CHUNKS)]
+    table = np.stack(
+        [_numbers(row, (SYMBOLS,), n) for row, n in zip(_list(observations, "table", CHUNKS), counts, strict=True)]
+    )
+    p_value = span_p_value(total, detected, table, counts)
+    words = likeliest(table, LIST)
+    trials = detected + sum(counts)
+    return Recomputed(
+        p_value=min(1.0, windows * p_value),
+        statistic=math.fsum([total, *table.max(axis=1).tolist()]) / max(1, trials),
+        trials=trials,
+        searched=windows,
+        word=words[0],
+        words=words,
+        words_tried=len(words),
+        table=SymbolTable(table),
+    )
+
+
+def span_p_value(total: float, detected: int, table: Floats, counts: list[int]) -> float:
+    """Return the p-value of one span: Fisher's product of the detect contexts' and the best word's."""
+    best = math.fsum(table.max(axis=1).tolist())
+    return fisher_product(gamma_tail(detected, total), best_word_tail(counts, best))
+
+
+def _list(observations: Mapping[str, Any], name: str, length: int) -> list[Any]:
+    values = observations.get(name)
+    if not isinstance(values, list) or len(values) != length:
+        raise InputError("the observations need {count} {name}", count=length, name=name)
+    return values
+
+
+def _numbers(values: Any, shape: tuple[int], count: int) -> Floats:
+    if not isinstance(values, list) or len(values) != shape[0]:
+        raise InputError("the observations need {count} {name}", count=shape[0], name="table")
+    highest = count * _HIGHEST
+    if not all(isinstance(v, int | float) and not isinstance(v, bool) and 0 <= v <= highest for v in values):
+        raise InputError("{name} holds something that is not a number in range", name="table")
+    return np.array(values, dtype=np.float64)
+
+
+def _integer(observations: Mapping[str, Any], name: str, low: int) -> int:
+    value = observations.get(name)
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= MAX_CONTEXTS:
+        raise InputError("the observations need a whole number {name} in its range", name=name)
+    return value
