@@ -107,6 +107,17 @@ def held_out_loss(model: LlamaForCausalLM, tokens: np.ndarray, windows: int) -> 
         return float(np.mean([loss_of(model, part).item() for part in rows.split(16)]))
 
 
+def new_optimizers(model: LlamaForCausalLM, options: argparse.Namespace) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices inside the layers, AdamW for the embedding and the norms."""
+    inner = [each for name, each in model.named_parameters() if each.ndim == 2 and "embed" not in name]
+    outer = [each for name, each in model.named_parameters() if each.ndim != 2 or "embed" in name]
+    scale = "match_rms_adamw"
+    return [
+        torch.optim.Muon(inner, lr=options.learning_rate, weight_decay=0.1, adjust_lr_fn=scale),
+        torch.optim.AdamW(outer, lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=0.1),
+    ]
+
+
 def rate(step: int, options: argparse.Namespace) -> float:
     """Return the learning rate: warm-up, then half a cosine down to a tenth."""
     if step < options.warm_up:
@@ -142,36 +153,38 @@ def train(options: argparse.Namespace) -> None:
     bars = {part: -float(trigram.log_probabilities(tokens[part]).mean()) for part in ("english", "chinese")}
     print({part: len(each) for part, each in tokens.items()}, "trigram:", bars, flush=True)
     model = new_model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=options.learning_rate, betas=(0.9, 0.95), weight_decay=0.1)
+    optimizers = new_optimizers(model, options)
     state = options.out / "state.pt"
     first = 0
     if options.resume and state.exists():
         held = torch.load(state, weights_only=True)
         model.load_state_dict(held["model"])
-        optimizer.load_state_dict(held["optimizer"])
+        for optimizer, kept in zip(optimizers, held["optimizers"], strict=True):
+            optimizer.load_state_dict(kept)
         first = held["step"]
     row, started = torch.from_numpy(tokens["train"]), time.monotonic()
     made = first
     for step in range(first, options.steps):
         # Each step draws its own windows, so that a resumed run sees what an unbroken one does.
         windows = batch(row, options.batch, torch.Generator().manual_seed(options.seed * 1_000_003 + step))
-        for group in optimizer.param_groups:
-            group["lr"] = rate(step, options)
         loss = loss_of(model, windows)
-        optimizer.zero_grad()
+        model.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
+        for optimizer in optimizers:
+            for group in optimizer.param_groups:
+                group["lr"] = rate(step, options)
+            optimizer.step()
         made = step + 1
         if made % REPORT_EVERY == 0:
             spent = time.monotonic() - started
             print(f"step {made} loss {loss.item():.3f} {spent / (made - first):.2f} s a step", flush=True)
         if made % SAVE_EVERY == 0:
-            torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": made}, state)
+            torch.save({"model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers], "step": made}, state)
             print({part: held_out_loss(model, tokens[part], 64) for part in bars}, flush=True)
         if options.minutes and time.monotonic() - started > 60 * options.minutes:
             break
-    torch.save({"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": made}, state)
+    torch.save({"model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers], "step": made}, state)
     losses = {part: held_out_loss(model, tokens[part], 400) for part in bars}
     save(model, tokenizer, provenance(options, made, tokens, losses, bars), options.out)
     print("held out:", losses, "trigram:", bars)

@@ -36,7 +36,7 @@ def collage(office, tmp_path_factory):
     canvas = np.asarray(Image.fromarray(data.chelsea()).resize((780, 520))).copy()
     canvas[:400, :390] = np.asarray(Image.open(folder / "marked" / "astronaut.png"))[60:460, 30:420]
     canvas[:400, 390:] = np.asarray(Image.open(folder / "marked" / "coffee.png"))[:, 90:480]
-    Image.fromarray(canvas).save(folder / "collage.jpg", quality=80)
+    Image.fromarray(canvas).save(folder / "collage.jpg", quality=95)
     return folder / "collage.jpg"
 
 

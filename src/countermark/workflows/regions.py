@@ -2,10 +2,13 @@
 
 A detector may look at many overlapping windows, and counts them all in its p-values. Here they become answers, one for
 each picture that a suspect was made of: the windows of one picture show the same nonce under the same key, so the best
-of them speaks for all.
+of them speaks for all. Once an answer is taken, another window is of another picture only if its nonce is another one
+and its pilots prove it, less those that a picture taken before explains: a window across an edge shows too little to
+tell its nonce, and shows it wrong.
 
 Laws, for windows of any kind:
     answers are taken by ascending p-value of their windows, and under one key no two of them have the same nonce;
+    every answer but a key's first proves its own nonce;
     every key counts in every answer, whatever was taken before.
 """
 
@@ -16,9 +19,14 @@ from dataclasses import dataclass, replace
 from countermark.core.keys import DetectionKey
 from countermark.marking import Detection, NotExamined
 from countermark.marking.image.lattice import LatticeMark
+from countermark.marking.image.observations import pattern_p_value
+from countermark.marking.image.pattern import TURNS
 from countermark.marking.image.preview import Box
 from countermark.marking.image.samples import Pixels
 from countermark.tracing import Sighting
+
+# Level at which a further window has to prove its nonce. That it is marked is known from its p-value.
+OWN_LEVEL = 1e-3
 
 Windows = list[tuple[Box, Detection]]
 
@@ -41,7 +49,7 @@ class Regions:
         return min(windows, key=_p_value)[0]
 
     def without(self, key_id: str) -> Regions:
-        """Return the same without what the best window under a key shows: windows of its nonce prove nothing more."""
+        """Return the same without the picture that the best window under a key shows."""
         return Regions(
             tuple(
                 (title, epoch, key, _emptied(seen) if key.key_id == key_id else seen)
@@ -65,8 +73,16 @@ def _best(seen: Windows | NotExamined) -> Detection | NotExamined:
 def _emptied(seen: Windows | NotExamined) -> Windows | NotExamined:
     if isinstance(seen, NotExamined):
         return seen
-    nonce = min(seen, key=_p_value)[1].nonce
-    return [(box, replace(each, p_value=1.0) if each.nonce == nonce else each) for box, each in seen]
+    taken = min(seen, key=_p_value)[1]
+    return [(box, each if _is_another(each, taken) else replace(each, p_value=1.0)) for box, each in seen]
+
+
+def _is_another(seen: Detection, taken: Detection) -> bool:
+    """Say whether a window proves a nonce that another one, which was taken, does not explain."""
+    if seen.nonce == taken.nonce or seen.nonce is None or taken.nonce is None:
+        return False
+    same_hand = seen.nonce // TURNS == taken.nonce // TURNS
+    return pattern_p_value(seen.observations, anchors_explained=same_hand) <= OWN_LEVEL
 
 
 def _p_value(window: tuple[Box, Detection]) -> float:

@@ -39,7 +39,7 @@ from countermark.core.coding import SYMBOLS, decode_list
 from countermark.core.stats import cosine_sum_tail, fisher_product
 from countermark.errors import InputError
 from countermark.marking.image.alignment import ANCHORED_FRAMES, CAP, FINEST
-from countermark.marking.image.pattern import PATTERNS, PILOTS, SYNC, TILE, Floats
+from countermark.marking.image.pattern import ANCHORS, PATTERNS, PILOTS, SYNC, TILE, TURNS, Floats
 
 # Placements whose offsets the sync lines choose among, alignments handed to the pilots, and words handed on by the
 # decoder, at most: two as the picture stands, eight of each search; of these, the best two and one that was followed.
@@ -105,10 +105,36 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
     )
 
 
+def pattern_p_value(observations: Mapping[str, Any], *, anchors_explained: bool) -> float:
+    """Return what the pilots alone prove of the nonce that a window shows, all alignments and windows counted.
+
+    A window that lies across a picture's edge may show sync lines, or anchors, of a picture whose nonce it does not:
+    the nonce that fits best is then anyone's.
+
+    Args:
+        observations: a detection's.
+        anchors_explained: whether another window's picture has the same hand: the anchors say nothing new, and only
+            turns were chosen among.
+
+    Raises:
+        InputError: as ``recompute``.
+    """
+    weights = _numbers(observations, "weights", PILOTS)
+    if anchors_explained:
+        weights[:ANCHORS] = 0
+    windows = _integer(observations, "windows", 1, _MAX_WINDOWS)
+    tail = _tail(_numbers(observations, "cosines", PILOTS), weights)
+    nonces = TURNS if anchors_explained else PATTERNS
+    return min(1.0, windows * _placings(anchored=_flag(observations, "anchored")) * nonces * tail)
+
+
 def hypotheses(*, anchored: bool) -> int:
     """Return what multiplies the bound of the pilots: ``anchored``, for a picture that they placed themselves."""
-    offsets = len(ANCHORED_FRAMES) * (FINEST * TILE) ** 2 if anchored else MAX_ALIGNMENTS
-    return 2 * offsets * PATTERNS
+    return 2 * _placings(anchored=anchored) * PATTERNS
+
+
+def _placings(*, anchored: bool) -> int:
+    return len(ANCHORED_FRAMES) * (FINEST * TILE) ** 2 if anchored else MAX_ALIGNMENTS
 
 
 def _p_value(lists: Mapping[str, Floats], pilot_hypotheses: int) -> float:
