@@ -34,7 +34,7 @@ from countermark.marking import Detection
 from countermark.marking.attacks import apply
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.reading import recompute
-from countermark.tracing import ATTRIBUTED, Sighting, attribute
+from countermark.tracing import ATTRIBUTED, Roster, Sighting, attribute
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -113,7 +113,7 @@ def trace(task: tuple[Path, int, str, float]) -> Row:
         alpha=ALPHA,
         identifiers_issued=STRANGERS,
         issued_to=lambda one: "grant:stranger" if _holds(strangers, one) else None,
-        identifiers=lambda: iter([strangers]),
+        roster=Roster(lambda: iter([strangers])),
     )
     found = isinstance(seen, Detection) and seen.p_value <= ALPHA
     return {"attack": damage, "found": found, "wrong": answer.verdict == ATTRIBUTED} | _right(seen, word)

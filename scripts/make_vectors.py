@@ -11,16 +11,20 @@ from __future__ import annotations
 import base64
 import copy
 import json
+import math
 import sys
 from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from countermark.core import exchange, merkle, payload
 from countermark.core.dsse import sign_document
 from countermark.core.keys import Secret, SigningKey
 from countermark.evidence.checkpoint import sign_checkpoint, verifier_key
+from countermark.marking.text.sampling import TextMark
 
 Case = dict[str, Any]
 
@@ -332,6 +336,47 @@ def exchange_vectors() -> dict[str, Any]:
     )
 
 
+def text_vectors() -> dict[str, Any]:
+    """The keyed numbers of texts: repeated contexts, large tokens, words of equal and of extreme bytes."""
+    repeated = [7, 8, 9, 7, 8, 11, 7, 8, 9, 7]
+    drawn = [int.from_bytes(sha256(b"token %d" % place).digest()[:2], "big") % 4096 for place in range(48)]
+    large = [2**31 - 1, 151_935, 0, 3, 2**31 - 1, 151_935, 4]
+    texts = [("repeated contexts", repeated, 0), ("large tokens", large, 2**64 - 1)]
+    texts += [("forty-eight tokens", drawn, word) for word in (0, 2**64 - 1, 0x0123456789ABCDEF)]
+    cases = [_text_case(*text) for text in texts]
+    last = cases[-1]
+    first = next(place for place, number in enumerate(last["numbers"]) if number is not None)
+    numbers = [*last["numbers"][:first], last["numbers"][first] ^ 1, *last["numbers"][first + 1 :]]
+    broken = [
+        _changed(last, "wrong-key", {"key": _flip(last["key"])}),
+        _changed(last, "wrong-word", {"word": "fedcba9876543210"}),
+        _changed(last, "wrong-token", {"tokens": [*drawn[:20], drawn[20] ^ 4, *drawn[21:]]}),
+        _changed(last, "wrong-number", {"numbers": numbers}),
+        _changed(cases[0], "counted-twice", {"numbers": [*cases[0]["numbers"][:5], 1, *cases[0]["numbers"][6:]]}),
+    ]
+    return _document(
+        "text",
+        "countermark.marking.text.prf: AES-256 (FIPS 197) on blocks of a context of two tokens, then of seed, symbol"
+        " and group of four tokens; all integers little endian",
+        {
+            "wrong-key": "another key",
+            "wrong-word": "another word",
+            "wrong-token": "one token is another",
+            "wrong-number": "one bit of one number is changed",
+            "counted-twice": "a context counts the second time",
+        },
+        [_group("text-mark", [*cases, *broken])],
+    )
+
+
+def _text_case(comment: str, tokens: list[int], word: int) -> Case:
+    key = sha256(b"text").digest()
+    scores = TextMark(Secret(key)).scores(np.array(tokens), word)
+    # A score is -ln((bits + 0.5) / 2**32).
+    numbers = [None if math.isnan(score) else round(math.exp(-score) * 2**32 - 0.5) for score in scores.tolist()]
+    return _case(comment, key=key.hex(), word=f"{word:016x}", tokens=tokens, numbers=numbers)
+
+
 def _sealed_block(name: str, index: int) -> Case:
     key = _key(name).seed
     plain = b"".join(sha256(b"block %d.%d" % (index, part)).digest() for part in range(exchange.BLOCK_BYTES // 32))
@@ -448,7 +493,15 @@ def _document(name: str, source: str, notes: dict[str, str], groups: list[dict[s
 
 def documents() -> Iterator[tuple[str, str]]:
     """Return file names and contents."""
-    made = (merkle_vectors, checkpoint_vectors, payload_vectors, canonical_vectors, dsse_vectors, exchange_vectors)
+    made = (
+        merkle_vectors,
+        checkpoint_vectors,
+        payload_vectors,
+        canonical_vectors,
+        dsse_vectors,
+        exchange_vectors,
+        text_vectors,
+    )
     for document in (make() for make in made):
         yield f"{document['name']}.json", json.dumps(document, indent=1, ensure_ascii=True) + "\n"
 

@@ -18,9 +18,15 @@ the chance of naming any of them: N (D 2**-64 + K tail).
 **Recorded** goes before both: a generation whose noise stands in the office's ledger was recognized
 (``marking.image.noise_ledger``), and its record names the grant. The chance that it is a wrong one is bounded there.
 
+**Texts** prove a mark by the words that were issued, too: the best of N words has more evidence than N unmarked texts
+would show (``Reading.p_ours``). So they are held against all identifiers before it is known whether there is a mark.
+What several licensees wrote names several: each further one is asked for with the others ``excluded``, and an innocent
+one is accused with the same small probability, whoever else was named.
+
 Laws:
     p_ours and p_innocent of an attribution are at most alpha;
     p_innocent is never below N D 2**-64, nor is it lower for more keys, identifiers or words;
+    no identifier that is excluded is named;
     what an exact read finds does not depend on whether soft reads are made.
 """
 
@@ -68,6 +74,7 @@ class Attribution:
     that the detector searched and for the ``keys_tried``. ``p_innocent`` bounds the probability that a mark of ours
     points at any issued identifier by accident, for N = ``identifiers_issued``, D = ``words_tried`` and, where ``read``
     is ``soft`` and not ``exact``, for the ``readings_matched``. Neither covers forgery or a dishonest key holder.
+    ``p_ours_identifiers`` is N where p_ours was corrected for it as well.
     """
 
     verdict: str
@@ -78,6 +85,7 @@ class Attribution:
     words_tried: int = 0
     readings_matched: int = 0
     p_ours: float | None = None
+    p_ours_identifiers: int | None = None
     p_innocent: float | None = None
     read: str | None = None
     sighting: Sighting | None = None
@@ -92,16 +100,61 @@ class _Match:
     Of a soft read and of a generation: how many readings were matched, and the bound for this one alone.
     """
 
-    sighting: Sighting
-    seen: Detection
+    look: _Look
     identifier: int | None
     read: str
     matched: int = 0
     tail: float = 0.0
 
 
-_Found = Sequence[tuple[Sighting, Detection]]
 _Identifiers = Callable[[], Iterable[NDArray[np.uint64]]]
+
+
+class Roster:
+    """Every identifier that was ever issued, and its words under keys, kept from one carrier to the next."""
+
+    def __init__(self, identifiers: _Identifiers = tuple) -> None:
+        """Read identifiers, in chunks, when they are first asked for."""
+        self._identifiers = identifiers
+        self._words: dict[bytes, list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]] = {}
+
+    def best(
+        self, key: Secret, readings: Sequence[Reading], excluded: frozenset[int] = frozenset()
+    ) -> list[int | None]:
+        """Return, for each reading under a key, the identifier whose word agrees best, but for the excluded ones."""
+        found: list[tuple[float, int | None]] = [(-np.inf, None)] * len(readings)
+        left_out = np.array(sorted(excluded), dtype=np.uint64)
+        for identifiers, words in self._under(key):
+            for i, reading in enumerate(readings):
+                sums = reading.agreement(words)
+                if len(left_out):
+                    sums = np.where(np.isin(identifiers, left_out), -np.inf, sums)
+                if sums.max(initial=-np.inf) > found[i][0]:
+                    found[i] = float(sums.max()), int(identifiers[sums.argmax()])
+        return [identifier for _, identifier in found]
+
+    def _under(self, key: Secret) -> list[tuple[NDArray[np.uint64], NDArray[np.uint64]]]:
+        name = key.reveal()
+        if name not in self._words:
+            self._words[name] = [(chunk, permute_many(key, chunk)) for chunk in self._identifiers()]
+        return self._words[name]
+
+
+@dataclass(frozen=True, slots=True)
+class _Look:
+    """One reading that was made, with its p-value before the correction for the number of readings.
+
+    ``best`` is the identifier whose word agrees best, of a reading that proves words.
+    """
+
+    sighting: Sighting
+    seen: Detection
+    p_value: float
+    reading: Reading | None = None
+    best: int | None = None
+
+
+_Found = Sequence[_Look]
 
 
 def attribute(
@@ -110,100 +163,138 @@ def attribute(
     alpha: float,
     identifiers_issued: int,
     issued_to: Callable[[int], str | None],
-    identifiers: _Identifiers = tuple,
+    roster: Roster | None = None,
+    excluded: frozenset[int] = frozenset(),
 ) -> Attribution:
     """Decide among what was seen under every key.
 
     Args:
-        sightings: one per key that was tried.
+        sightings: one per key that was tried, or two of a text.
         alpha: level asked for p_ours and for p_innocent, each after correction.
-        identifiers_issued: N, every identifier ever issued, expired and revoked ones included.
+        identifiers_issued: N, every identifier ever issued.
         issued_to: returns ``grant:<id>``, ``batch:<id>`` or None.
-        identifiers: returns every identifier that ``issued_to`` knows, in chunks. Asked once for each key whose mark is
-            found, where its words are nobody's; without it there are no soft reads.
+        roster: every identifier that ``issued_to`` knows. Asked for each key under which a mark is found whose words
+            are nobody's, and for each key of texts; without it there are no soft reads.
+        excluded: identifiers that are not named, since earlier answers did.
     """
-    examined = sorted(
-        ((s, s.seen) for s in sightings if isinstance(s.seen, Detection)), key=lambda pair: pair[1].p_value
-    )
-    answer = partial(Attribution, alpha=alpha, keys_tried=len(examined), identifiers_issued=identifiers_issued)
-    if not examined:
+    known = roster or Roster()
+    looks = sorted(_looks(sightings, known, identifiers_issued, excluded), key=lambda look: look.p_value)
+    answer = partial(Attribution, alpha=alpha, keys_tried=len(looks), identifiers_issued=identifiers_issued)
+    if not looks:
         reasons = [s.seen.reason for s in sightings if isinstance(s.seen, NotExamined)]
         return answer(verdict=NOT_EXAMINED, reason=reasons[0] if reasons else "no-keys")
-    best, seen = examined[0]
-    found = [(s, seen) for s, seen in examined if len(examined) * seen.p_value <= alpha]
+    best = looks[0]
+    found = [look for look in looks if len(looks) * look.p_value <= alpha]
+    by_words = identifiers_issued if best.reading is not None else None
     answer = partial(
-        answer, p_ours=min(1.0, len(examined) * seen.p_value), sighting=best, words_tried=_words_tried(found)
+        answer,
+        p_ours=min(1.0, len(looks) * best.p_value),
+        p_ours_identifiers=by_words,
+        sighting=best.sighting,
+        words_tried=_words_tried(found),
     )
     if not found:
         return answer(verdict=NOTHING_FOUND, reason="below-level")
     highest = alpha / max(1, identifiers_issued) - _words_tried(found) / 2.0**WORD_BITS
-    match = _recorded(found, alpha) or _listed(found, issued_to) or _likeliest(found, identifiers, highest)
+    match = (
+        _recorded(found, alpha)
+        or _listed(found, lambda identifier: None if identifier in excluded else issued_to(identifier))
+        or _likeliest(found, known, highest, excluded)
+    )
     p_innocent = _p_innocent(identifiers_issued, found, match)
     if match is None or (match.read == SOFT and p_innocent > alpha):
-        words = _words(seen)
+        words = _words(best.seen)
         reason = "identifier-never-issued" if words else "word-not-read"
-        identifier = unpermute(best.key.permutation, words[0]) if words else None
+        identifier = unpermute(best.sighting.key.permutation, words[0]) if words else None
         return answer(verdict=NOT_ATTRIBUTABLE, reason=reason, identifier=identifier)
-    owner = match.sighting.owner if match.identifier is None else issued_to(match.identifier)
-    reason = _why_not(owner, p_innocent, alpha)
+    owner = match.look.sighting.owner if match.identifier is None else issued_to(match.identifier)
+    p_ours = min(1.0, len(looks) * _p_ours(match, identifiers_issued))
+    reason = _why_not(owner, p_ours, p_innocent, alpha)
     return answer(
         verdict=NOT_ATTRIBUTABLE if reason else ATTRIBUTED,
         reason=reason or "identifier-issued",
-        p_ours=min(1.0, len(examined) * match.seen.p_value),
+        p_ours=p_ours,
+        p_ours_identifiers=identifiers_issued if match.look.reading is not None else None,
         p_innocent=p_innocent,
         readings_matched=match.matched,
         read=match.read,
-        sighting=match.sighting,
+        sighting=match.look.sighting,
         identifier=match.identifier,
         owner=owner,
     )
 
 
+def _looks(sightings: Sequence[Sighting], roster: Roster, issued: int, excluded: frozenset[int]) -> Iterable[_Look]:
+    """Yield what was examined; readings that prove words with the identifier that fits them best."""
+    by_words: dict[bytes, list[tuple[Sighting, Detection, Reading]]] = {}
+    for sighting in sightings:
+        if isinstance(sighting.seen, NotExamined):
+            continue
+        seen = sighting.seen
+        reading = recompute(seen.method, seen.observations) if seen.observations else None
+        if reading is not None and reading.proves_words:
+            by_words.setdefault(sighting.key.permutation.reveal(), []).append((sighting, seen, reading))
+        else:
+            yield _Look(sighting, seen, seen.p_value)
+    for each in by_words.values():
+        key = each[0][0].key.permutation
+        best = roster.best(key, [reading for _, _, reading in each], excluded)
+        for (sighting, seen, reading), identifier in zip(each, best, strict=True):
+            word = None if identifier is None else permute(key, identifier)
+            yield _Look(sighting, seen, reading.p_ours(word, issued), reading, identifier)
+
+
+def _p_ours(match: _Match, issued: int) -> float:
+    """Return a match's p-value before the correction for the number of readings, by its own word."""
+    look = match.look
+    if look.reading is None or match.identifier is None:
+        return look.p_value
+    return look.reading.p_ours(permute(look.sighting.key.permutation, match.identifier), issued)
+
+
 def _recorded(found: _Found, alpha: float) -> _Match | None:
     """Return the recorded generation that fits best, where hardly another of ours would fit as well."""
-    ledgers = [(s, seen, recompute(seen.method, seen.observations).p_innocent) for s, seen in found if s.owner]
-    for sighting, seen, p_value in ledgers:
+    ledgers = [
+        (look, recompute(look.seen.method, look.seen.observations).p_innocent) for look in found if look.sighting.owner
+    ]
+    for look, p_value in ledgers:
         if p_value is not None and len(ledgers) * p_value <= alpha:
-            return _Match(sighting, seen, None, RECORDED, len(ledgers), p_value)
+            return _Match(look, None, RECORDED, len(ledgers), p_value)
     return None
 
 
 def _listed(found: _Found, issued_to: Callable[[int], str | None]) -> _Match | None:
     """Return the first issued identifier among the decoders' candidates, the surest mark's before the others'."""
-    for sighting, seen in found:
-        for word in _words(seen):
-            identifier = unpermute(sighting.key.permutation, word)
+    for look in found:
+        for word in _words(look.seen):
+            identifier = unpermute(look.sighting.key.permutation, word)
             if issued_to(identifier) is not None:
-                return _Match(sighting, seen, identifier, EXACT)
+                return _Match(look, identifier, EXACT)
     return None
 
 
-def _likeliest(found: _Found, identifiers: _Identifiers, highest: float) -> _Match | None:
+def _likeliest(found: _Found, roster: Roster, highest: float, excluded: frozenset[int]) -> _Match | None:
     """Return the issued identifier that a random one is least likely to fit as well as, over all soft symbols.
 
     Nothing fits better than the last of the listed words but those before it, which were looked up. So where even the
     last would have a tail above ``highest``, for all readings together, nothing can be named and no table is read.
     """
-    readings = [(s, seen, recompute(seen.method, seen.observations)) for s, seen in found if seen.observations]
-    readings = [(s, seen, reading) for s, seen, reading in readings if reading.soft is not None]
+    readings = [
+        (look, look.reading or recompute(look.seen.method, look.seen.observations))
+        for look in found
+        if look.seen.observations
+    ]
+    readings = [(look, reading) for look, reading in readings if reading.soft is not None]
     matches = []
-    for sighting, seen, reading in readings:
-        if reading.words and len(readings) * reading.tail(reading.words[-1]) > highest:
-            continue
-        key = sighting.key.permutation
-        best = _best(reading, key, identifiers())
+    for look, reading in readings:
+        key, best = look.sighting.key.permutation, look.best
+        if look.reading is None:
+            if reading.words and len(readings) * reading.tail(reading.words[-1]) > highest:
+                continue
+            (best,) = roster.best(key, [reading], excluded)
         if best is not None:
-            matches.append(_Match(sighting, seen, best, SOFT, len(readings), reading.tail(permute(key, best))))
+            matches.append(_Match(look, best, SOFT, len(readings), reading.tail(permute(key, best))))
     return min(matches, key=lambda match: match.tail, default=None)
-
-
-def _best(reading: Reading, key: Secret, identifiers: Iterable[NDArray[np.uint64]]) -> int | None:
-    best, height = None, -np.inf
-    for chunk in identifiers:
-        sums = reading.agreement(permute_many(key, chunk))
-        if sums.max(initial=-np.inf) > height:
-            best, height = int(chunk[sums.argmax()]), sums.max()
-    return best
 
 
 def _p_innocent(issued: int, found: _Found, match: _Match | None) -> float:
@@ -214,14 +305,14 @@ def _p_innocent(issued: int, found: _Found, match: _Match | None) -> float:
 
 
 def _words_tried(found: _Found) -> int:
-    return sum(seen.words_tried for _, seen in found)
+    return sum(look.seen.words_tried for look in found)
 
 
 def _words(seen: Detection) -> tuple[int, ...]:
     return seen.words or (() if seen.word is None else (seen.word,))
 
 
-def _why_not(owner: str | None, p_innocent: float, alpha: float) -> str:
+def _why_not(owner: str | None, p_ours: float, p_innocent: float, alpha: float) -> str:
     if owner is None or not owner.startswith("grant:"):
         return "identifier-never-delivered"
-    return "too-many-candidates" if p_innocent > alpha else ""
+    return "too-many-candidates" if p_innocent > alpha else "mark-below-level" if p_ours > alpha else ""

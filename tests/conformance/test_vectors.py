@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+import math
 import runpy
 import struct
 from collections.abc import Callable
@@ -11,6 +12,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import jsonschema
+import numpy as np
 import pytest
 from Crypto.Cipher import AES
 from Crypto.Signature import eddsa
@@ -21,6 +23,7 @@ from countermark.core.dsse import open_document
 from countermark.core.keys import PublicKey, Secret
 from countermark.errors import CountermarkError
 from countermark.evidence.checkpoint import Checkpoint, open_checkpoint, verifier_key
+from countermark.marking.text.sampling import TextMark
 
 ROOT = Path(__file__).parents[2]
 FILES = sorted(path for path in (ROOT / "vectors").glob("*.json") if path.name != "schema.json")
@@ -108,6 +111,12 @@ def our_sealed_path(case: Case) -> bool:
     return found == raw(case["root"])
 
 
+def our_text_mark(case: Case) -> bool:
+    scores = TextMark(Secret(raw(case["key"]))).scores(np.array(case["tokens"]), int(case["word"], 16)).tolist()
+    numbers = [None if math.isnan(score) else round(math.exp(-score) * 2**32 - 0.5) for score in scores]
+    return numbers == case["numbers"]
+
+
 def numbered_leaves(size: int) -> list[bytes]:
     return [hashlib.sha256(str(index).encode()).digest() for index in range(size)]
 
@@ -127,6 +136,7 @@ OURS: dict[str, Callable[[Case], bool]] = {
     "sealed-block": our_sealed_block,
     "sealed-root": our_sealed_root,
     "sealed-path": our_sealed_path,
+    "text-mark": our_text_mark,
 }
 
 # Second implementations, from the formats' descriptions, sharing no code with the package.
@@ -234,6 +244,29 @@ def ed25519(key: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+def their_text_mark(case: Case) -> bool:
+    """Each context the first time it is met; slots 0 to 15 belong to the chunks, two each, 16 to 18 to none."""
+    tokens, symbols, seen = case["tokens"], raw(case["word"]), set()
+    contexts, values = (
+        AES.new(their_text_key(raw(case["key"]), label), AES.MODE_ECB) for label in ("contexts", "numbers")
+    )
+    numbers: list[int | None] = [None] * len(tokens)
+    for place in range(2, len(tokens)):
+        context = struct.pack("<QQ", *tokens[place - 2 : place])
+        if context not in seen:
+            seen.add(context)
+            seed, slot = struct.unpack("<QQ", contexts.encrypt(context))
+            symbol = symbols[slot % 19 // 2] if slot % 19 < 16 else 256
+            group, lane = divmod(tokens[place], 4)
+            numbers[place] = struct.unpack("<4I", values.encrypt(struct.pack("<QQ", seed, symbol << 48 | group)))[lane]
+    return numbers == case["numbers"]
+
+
+def their_text_key(key: bytes, label: str) -> bytes:
+    message = b"".join(struct.pack(">I", len(part)) + part for part in (b"text", label.encode()))
+    return hashlib.blake2b(message, key=key, digest_size=32, person=b"countermark/kdf1").digest()
+
+
 THEIRS: dict[str, Callable[[Case], bool]] = {
     "root": their_root,
     "inclusion": their_inclusion,
@@ -247,6 +280,7 @@ THEIRS: dict[str, Callable[[Case], bool]] = {
     "sealed-block": their_sealed_block,
     "sealed-root": their_sealed_root,
     "sealed-path": their_sealed_path,
+    "text-mark": their_text_mark,
 }
 
 

@@ -21,7 +21,7 @@ from countermark.marking.attacks import apply
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.image.observations import recompute
 from countermark.marking.reading import pool
-from countermark.tracing import Sighting, attribute
+from countermark.tracing import Roster, Sighting, attribute
 
 DAMAGE = ("clean", "jpeg(30)", "jpeg(10)", "noise(0.1)", "blur(3)", "crop(0.25)", "resize(0.4)", "rotate(9)+jpeg(50)")
 WORD = 0x0123_4567_89AB_CDEF
@@ -69,7 +69,7 @@ class Registry:
             alpha=alpha,
             identifiers_issued=len(self.identifiers),
             issued_to=self.issued_to,
-            identifiers=lambda: np.split(self.identifiers, range(CHUNK, len(self.identifiers), CHUNK)),
+            roster=Roster(lambda: np.split(self.identifiers, range(CHUNK, len(self.identifiers), CHUNK))),
         )
 
 

@@ -73,7 +73,8 @@ def test_an_edited_text_is_read():
 def test_a_pasted_part_is_found_where_it_is():
     host = np.random.Generator(np.random.PCG64(8)).integers(0, VOCABULARY, 1000)
     host[400:500] = written(300)[:100]
-    found = seen(host)
+    whole, found = TextMark(KEY).look(host)
+    assert found.p_value < 1e-3 * whole.p_value
     assert found.significant(1e-6)
     assert 380 < found.geometry["first"] < 425
     assert 475 < found.geometry["last"] < 520
@@ -85,6 +86,49 @@ def test_several_short_texts_are_read_as_one():
     assert found.word == WORD
     assert found.p_value < min(seen(part).p_value for part in parts)
     assert found.searched == 1
+
+
+def test_a_look_is_at_the_whole_and_at_its_best_part():
+    mark = TextMark(KEY)
+    whole, best = mark.look(written(300))
+    assert whole == mark.detect(written(300))
+    assert (whole.searched, best.searched > 10) == (1, True)
+    assert [each.searched for each in mark.look(written(22))] == [1]
+    assert isinstance(mark.look(written(60)[:10]), NotExamined)
+
+
+def test_the_scores_of_a_word_are_its_evidence_and_the_detect_contexts():
+    text, mark = np.concatenate([written(120), written(60)[:30]]), TextMark(KEY)
+    scores, found = mark.scores(text, WORD), mark.detect(text)
+    table = recompute(found.observations).table
+    assert np.nansum(scores) == pytest.approx(
+        table.detect + float(table.agreement(np.array([WORD], dtype=np.uint64))[0]), abs=0.02
+    )
+    assert (np.isnan(scores[:2]).all(), np.isfinite(scores).sum()) == (True, found.trials)
+    assert np.nanmean(scores) > 3 > 2 > np.nanmean(mark.scores(text, WORD ^ (2**64 - 1)))
+
+
+def test_detect_contexts_are_marked_whatever_the_word():
+    for word in (WORD, 0, 2**64 - 1):
+        found = seen(written(300, word=word)).observations
+        assert found["detect"] > 2.5 * found["detect_count"] > 2.5 * 20
+
+
+def test_rows_of_one_excerpt_count_their_contexts_once():
+    text, mark = written(100), TextMark(KEY)
+    other = text[:8].copy()
+    other[0] += 1
+    assert mark.detect((other, text)).trials == mark.detect(text).trials + 1
+    assert mark.detect((other, text)).geometry["last"] == 99
+    assert mark.detect(text, other).geometry == {}
+
+
+def test_a_registered_word_proves_more_than_the_best_of_all():
+    generator, tokens = np.random.Generator(np.random.PCG64(7)), written(200).copy()
+    kept = tokens[generator.random(200) > 0.35]
+    found = recompute(seen(kept).observations)
+    agreement = float(found.table.agreement(np.array([WORD], dtype=np.uint64))[0])
+    assert 1e6 * found.table.unmarked_tail(agreement) < 1e-3 * found.p_value
 
 
 def test_copies_in_a_pool_add_nothing():

@@ -12,7 +12,7 @@ from countermark.core.keys import DetectionKey, Secret
 from countermark.core.payload import permute
 from countermark.errors import InputError
 from countermark.marking import Detection, NotExamined, reading
-from countermark.tracing import Sighting, attribute
+from countermark.tracing import Roster, Sighting, attribute
 
 MASTER = Secret(bytes(32))
 KEYS = [DetectionKey.derive(MASTER, method="m", model=str(number), epoch=0) for number in range(3)]
@@ -120,7 +120,7 @@ def ask_softly(*detections, issued, owner="grant:7", alpha=1e-6):
     table = dict.fromkeys(issued.tolist(), "batch:1") | {IDENTIFIER: owner}
     chunks = np.array_split(issued, 3)
     return attribute(
-        sightings, alpha=alpha, identifiers_issued=len(issued), issued_to=table.get, identifiers=lambda: chunks
+        sightings, alpha=alpha, identifiers_issued=len(issued), issued_to=table.get, roster=Roster(lambda: chunks)
     )
 
 

@@ -36,6 +36,18 @@ def innocence(reading: Reading, word: int, statement: Mapping[str, Any], issued:
     raise PolicyUnmet("the word that was read is not this grant's")
 
 
+def presence(reading: Reading, word: int, tried: int, issued: int) -> float:
+    """Return p_ours of a reading that named a grant.
+
+    Args:
+        reading: recomputed from the observations.
+        word: of the grant, under the key of the reading.
+        tried: readings that were made, one a key or more.
+        issued: N, every identifier ever issued.
+    """
+    return min(1.0, tried * reading.p_ours(word, issued))
+
+
 def check_pool(statement: Mapping[str, Any], observations: Mapping[str, Any]) -> None:
     """Check that a pool's readings are at most one for each stated picture, and that the suspect is these pictures.
 

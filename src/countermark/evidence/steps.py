@@ -26,7 +26,7 @@ from countermark.errors import CheckpointInconsistent, PolicyUnmet, ProofInvalid
 from countermark.evidence.bundle import Bundle, unpack
 from countermark.evidence.checkpoint import Checkpoint, checkpoint_digest, open_checkpoint
 from countermark.evidence.checkpoint import read_unverified as read_head
-from countermark.evidence.findings import check_pool, innocence
+from countermark.evidence.findings import check_pool, innocence, presence
 from countermark.evidence.policy import Demand
 from countermark.evidence.timestamp import verify_timestamp
 from countermark.evidence.trust import Trust
@@ -355,7 +355,9 @@ def _presence(check: Check) -> Detail:
         raise PolicyUnmet("no key was tried")
     check_pool(check.statement, part["observations"])
     check.reading = recompute(str(part["method"]), part["observations"])
-    p_ours = min(1.0, tried * check.reading.p_value)
+    word = permute(check.permutation, read_identifier(check.bundle.json("opening.json")["identifier"]))
+    issued = _issued_total(check) if check.reading.proves_words else 1
+    p_ours = presence(check.reading, word, tried, issued)
     check.caveats.append("reading-not-repeated")
     _close(p_ours, check.statement["p_ours"]["value"], "p_ours")
     if p_ours > check.demand.alpha:

@@ -9,6 +9,7 @@ of others do given the summed symbols, whatever these are. p_ours must hold howe
 they may be copies. Fisher's product of p-values needs independence, and would lie. A method that can add its statistics
 up under such dependence says how (``image.pooled``). For the others it is Bonferroni's min(1, K min p), and K is the
 least factor that is valid for the smallest of K p-values under any dependence (V. Vovk, R. Wang, Biometrika 107, 2020).
+Texts are read as one by their detector, which counts what they share once; a pool of them holds that one reading.
 
 Laws:
     ``recompute(d.method, d.observations)`` gives back ``p_value``, ``words`` and ``nonce`` of every detection ``d``,
@@ -52,6 +53,9 @@ class Soft(Protocol):
     def tail(self, agreement: float) -> float:
         """Bound the probability that a random word agrees as well: 2**-64 to 1."""
 
+    def unmarked_tail(self, agreement: float) -> float | None:
+        """Bound the probability that one fixed word agrees as well in what carries no mark of the key, if it can."""
+
 
 @dataclass(frozen=True, slots=True)
 class CodeSymbols:
@@ -66,6 +70,9 @@ class CodeSymbols:
     def tail(self, agreement: float) -> float:
         """Bound the probability that a random word's code word correlates as well."""
         return codeword_tail(self.values, agreement)
+
+    def unmarked_tail(self, agreement: float) -> None:
+        """Say nothing: what symbols are like without a mark is not known."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -94,9 +101,26 @@ class Reading:
 
     def tail(self, word: int) -> float:
         """Bound the probability that a random word agrees with the observations as this one does: 2**-64 to 1."""
-        if self.soft is None:
-            return 1.0
-        return self.soft.tail(float(self.agreement(np.array([word], dtype=np.uint64))[0]))
+        return 1.0 if self.soft is None else self.soft.tail(self._agreement(word))
+
+    @property
+    def proves_words(self) -> bool:
+        """Whether a word that agrees well proves the mark, beside what ``p_value`` says."""
+        return self.soft is not None and self.soft.unmarked_tail(0.0) is not None
+
+    def p_ours(self, word: int | None, issued: int) -> float:
+        """Return the p-value of one reading, before the correction for several of them.
+
+        It is ``p_value``, but for a reading that ``proves_words``: half the level goes to ``p_value`` and half to the
+        best of the ``issued`` identifiers' words, of which ``word`` is one, each counted (Bonferroni).
+        """
+        if not self.proves_words:
+            return self.p_value
+        tail = None if word is None or self.soft is None else self.soft.unmarked_tail(self._agreement(word))
+        return min(1.0, 2 * min(self.p_value, 1.0 if tail is None else issued * tail))
+
+    def _agreement(self, word: int) -> float:
+        return float(self.agreement(np.array([word], dtype=np.uint64))[0])
 
 
 def recompute(method: str, observations: Mapping[str, Any]) -> Reading:
@@ -159,7 +183,7 @@ def _recompute(method: str, observations: Mapping[str, Any]) -> Reading:
         searched=found.searched,
         words=found.words,
         words_tried=found.words_tried,
-        nonce=found.nonce,
+        nonce=getattr(found, "nonce", None),
         soft=getattr(found, "table", coded),
         p_innocent=getattr(found, "p_innocent", None),
         pattern=getattr(found, "pattern", None),
@@ -172,6 +196,8 @@ def _name(method: str) -> str:
 
 
 def _pooled(readings: Sequence[Reading]) -> Reading:
+    if len(readings) == 1 and readings[0].proves_words:
+        return readings[0]  # texts that were read as one
     best = min(readings, key=lambda reading: reading.p_value)
     symbols = _summed(readings)
     size = max([1, *(len(each.words) for each in readings)])

@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,21 +27,6 @@ CHUNKS, SYMBOLS = 8, 256
 Table = NDArray[np.float64]
 # Points of the grid that tails are computed on: each entry is rounded up by at most a part in so many of the threshold.
 _GRID = 4096
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolTable:
-    """The evidence that a text holds for every word, as tracing asks for it."""
-
-    values: Table
-
-    def agreement(self, words: NDArray[np.uint64]) -> NDArray[np.float64]:
-        """Return the evidence for words (n,)."""
-        return evidence(self.values, words)
-
-    def tail(self, agreement: float) -> float:
-        """Bound the probability that a random word has as much evidence."""
-        return innocent_tail(self.values, agreement)
 
 
 def symbols(words: NDArray[np.uint64]) -> NDArray[np.uint8]:

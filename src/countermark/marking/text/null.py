@@ -27,14 +27,18 @@ from numpy.typing import NDArray
 from countermark.marking.text.codewords import SYMBOLS
 
 Floats = NDArray[np.float64]
-_GRID = 4096
+_GRID = 2048
 
 
 def gamma_tail(count: int, threshold: float) -> float:
     """Return P(a sum of ``count`` standard exponential variables is at least ``threshold``), 1 of no variables."""
     if threshold <= 0 or count == 0:
         return 1.0 if threshold <= 0 else 0.0
-    return math.exp(min(0.0, float(_log_tails(count, np.array([threshold]))[0])))
+    # P(Poisson(x) < count), from its largest term: all terms are positive, so nothing cancels.
+    steps = np.arange(1, count)
+    logs = np.concatenate(([0.0], np.cumsum(math.log(threshold) - np.log(steps)))) - threshold
+    highest = float(logs.max())
+    return math.exp(min(0.0, highest + math.log(math.fsum(np.exp(logs - highest).tolist()))))
 
 
 def best_word_tail(counts: Sequence[int], threshold: float) -> float:

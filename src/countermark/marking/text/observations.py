@@ -5,6 +5,10 @@ an independent standard exponential score. Detect contexts and coded contexts ar
 p-values are independent, and are joined by Fisher's product. The span is chosen among ``windows`` by all scores, so its
 p-value is multiplied by their number.
 
+**Registered words.** The evidence for one word that is fixed beforehand, and the detect contexts' scores, add up to a
+Gamma variable of as many contexts (``SymbolTable.unmarked_tail``). Who knows all N words that there are may so ask for
+the best of these few instead of the best of all 2**64, at the price of a factor N.
+
 Innocent licensees are another matter. Given the text, the key and the span, their words are uniform
 (``codewords.innocent_tail``), so that neither the search for the span nor the mark of somebody else accuses them.
 
@@ -24,14 +28,43 @@ from numpy.typing import NDArray
 
 from countermark.core.stats import fisher_product
 from countermark.errors import InputError
-from countermark.marking.text.codewords import CHUNKS, SYMBOLS, SymbolTable, likeliest
+from countermark.marking.text.codewords import CHUNKS, SYMBOLS, Table, evidence, innocent_tail, likeliest
 from countermark.marking.text.null import best_word_tail, gamma_tail
 
 LIST = 16
 # A score is at most 33 ln 2; texts are read in parts of at most so many contexts.
-_HIGHEST, MAX_CONTEXTS = 23.0, 100_000
+_HIGHEST, MAX_CONTEXTS = 23.0, 50_000
 
 Floats = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolTable:
+    """The evidence that a span of a text holds for every word, as tracing asks for it.
+
+    Attributes:
+        values: (8, 256) sums of scores for each symbol of each chunk.
+        detect: sum of the detect contexts' scores.
+        contexts: how many contexts there are, of both kinds.
+        windows: how many spans the text was searched in.
+    """
+
+    values: Table
+    detect: float
+    contexts: int
+    windows: int
+
+    def agreement(self, words: NDArray[np.uint64]) -> Floats:
+        """Return the evidence for words (n,)."""
+        return evidence(self.values, words)
+
+    def tail(self, agreement: float) -> float:
+        """Bound the probability that a random word has as much evidence."""
+        return innocent_tail(self.values, agreement)
+
+    def unmarked_tail(self, agreement: float) -> float:
+        """Bound the probability that one fixed word has as much evidence in text that carries no mark of the key."""
+        return min(1.0, self.windows * gamma_tail(self.contexts, self.detect + agreement))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +109,7 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
         word=words[0],
         words=words,
         words_tried=len(words),
-        table=SymbolTable(table),
+        table=SymbolTable(table, total, trials, windows),
     )
 
 

@@ -13,7 +13,8 @@ word it is (``codewords``). Parts of a text are searched: windows of all sizes, 
 
 Laws:
     over the keys, ``choose`` takes a token with its probability;
-    what ``detect`` returns is ``recompute`` of its observations.
+    what ``detect`` and ``look`` return is ``recompute`` of its observations;
+    copies of a text add nothing to it.
 """
 
 from __future__ import annotations
@@ -30,10 +31,14 @@ from countermark.marking import Detection, NotExamined
 from countermark.marking.text.codewords import CHUNKS, SYMBOLS, symbols
 from countermark.marking.text.observations import MAX_CONTEXTS, recompute
 from countermark.marking.text.prf import CONTEXT, NO_CHUNK, NO_SYMBOL, Prf
-from countermark.marking.text.spans import SHORTEST, Scores, best_span
+from countermark.marking.text.spans import SHORTEST, Scores, Span, best_span, block_size, whole
 
 Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
+Text = Tokens | Sequence[Tokens]
+
+# Contexts whose scores for every symbol are computed at a time.
+_AT_ONCE = 4096
 
 
 class TextMark:
@@ -59,22 +64,43 @@ class TextMark:
             words: (n,) the word of each row.
         """
         seeds, chunks = self._prf.seeds(contexts)
-        digits = np.append(symbols(words), np.zeros((len(words), 1), np.uint8), axis=1)
-        chosen = np.where(chunks == NO_CHUNK, NO_SYMBOL, digits[np.arange(len(words)), chunks]).astype(np.intp)
-        bits = self._prf.all_numbers(seeds, chosen, log_probabilities.shape[1])
+        bits = self._prf.all_numbers(seeds, _asked(words, chunks), log_probabilities.shape[1])
         # r ** (1 / p) is largest where -ln r / p is smallest.
         return np.asarray(np.argmax(log_probabilities - np.log(_waiting(bits)), axis=1))
 
-    def detect(self, *texts: Tokens) -> Detection | NotExamined:
-        """Look for the mark in a text's tokens (n,), or in several texts that are read as one, whole.
+    def detect(self, *texts: Text) -> Detection | NotExamined:
+        """Look for the mark in a text, or in several texts that are read as one, whole.
+
+        Args:
+            texts: each a row of tokens (n,), or several rows: readings of one excerpt that differ at its edges.
 
         Raises:
             InputError: tokens that are not whole numbers from 0 on.
         """
         scores = self._scores(texts)
-        if not SHORTEST <= len(scores.places) <= MAX_CONTEXTS:
-            return NotExamined("too-short", f"the text has fewer than {SHORTEST} different contexts, or too many")
-        span = best_span(scores, search=len(texts) == 1)
+        return scores if isinstance(scores, NotExamined) else self._report(whole(scores), places=len(texts) == 1)
+
+    def look(self, text: Text) -> tuple[Detection, ...] | NotExamined:
+        """Look for the mark in a text as a whole, and, where it is long enough to have parts, in its best part.
+
+        Raises:
+            InputError: as ``detect``.
+        """
+        scores = self._scores((text,))
+        if isinstance(scores, NotExamined):
+            return scores
+        return tuple(self._report(span, places=True) for span in (whole(scores), best_span(scores)) if span is not None)
+
+    def scores(self, text: Tokens, word: int) -> Floats:
+        """Return what each token of a text (n,) scores for a word; NaN where it does not count."""
+        grams, found = _grams(text), np.full(len(text), np.nan)
+        places = _first_met(grams[:, :CONTEXT])
+        seeds, chunks = self._prf.seeds(grams[places, :CONTEXT])
+        asked = _asked(np.full(len(places), word, dtype=np.uint64), chunks)
+        found[places + CONTEXT] = _score(self._prf.numbers(seeds, asked, grams[places, CONTEXT]))
+        return found
+
+    def _report(self, span: Span, *, places: bool) -> Detection:
         observations = {
             # Rounded down, so that the recomputed statistic is never above the observed one.
             "detect": math.floor(span.detect * 1e3) / 1e3,
@@ -94,22 +120,54 @@ class TextMark:
             word=result.word,
             words=result.words,
             words_tried=result.words_tried,
-            geometry={"first": span.first, "last": span.last},
+            geometry={"first": span.first, "last": span.last} if places else {},
             observations=observations,
         )
 
-    def _scores(self, texts: Sequence[Tokens]) -> Scores:
+    def _scores(self, texts: Sequence[Text]) -> Scores | NotExamined:
         """Return what the texts' tokens score, every context once, the first time it is met."""
-        grams = np.concatenate([_grams(text) for text in texts])
-        _, first = np.unique(grams[:, :CONTEXT], axis=0, return_index=True)
-        places = np.sort(first)
+        rows = [row for text in texts for row in ([text] if isinstance(text, np.ndarray) else text)]
+        grams = np.concatenate([np.zeros((0, CONTEXT + 1), np.int64), *map(_grams, rows)])
+        following_at = np.concatenate([np.arange(CONTEXT, len(row)) for row in rows] or [np.arange(0)])
+        places = _first_met(grams[:, :CONTEXT])
+        if len(places) < SHORTEST:
+            return NotExamined("too-short", f"the text has fewer than {SHORTEST} different contexts")
+        if len(places) > MAX_CONTEXTS:
+            return NotExamined("too-long", f"the text has more than {MAX_CONTEXTS} different contexts")
         contexts, following = grams[places, :CONTEXT], grams[places, CONTEXT]
         seeds, chunks = self._prf.seeds(contexts)
-        coded = chunks < NO_CHUNK
-        every = np.broadcast_arrays(seeds[coded, None], np.arange(SYMBOLS), following[coded, None])
-        none = np.full(int((~coded).sum()), NO_SYMBOL)
-        plain = self._prf.numbers(seeds[~coded], none, following[~coded])
-        return Scores(places + CONTEXT, chunks, _score(plain), _score(self._prf.numbers(*every)))
+        block = block_size(len(places))
+        at, coded = np.arange(len(places)) // block + 1, np.flatnonzero(chunks < NO_CHUNK)
+        blocks = int(at[-1])
+        table, counts, detect = (np.zeros((blocks + 1, *shape)) for shape in ((CHUNKS, SYMBOLS), (CHUNKS + 1,), ()))
+        for start in range(0, len(coded), _AT_ONCE):
+            part = coded[start : start + _AT_ONCE]
+            every = np.broadcast_arrays(seeds[part, None], np.arange(SYMBOLS), following[part, None])
+            np.add.at(table, (at[part], chunks[part]), _score(self._prf.numbers(*every)))
+        plain = np.flatnonzero(chunks == NO_CHUNK)
+        none = np.full(len(plain), NO_SYMBOL)
+        np.add.at(detect, at[plain], _score(self._prf.numbers(seeds[plain], none, following[plain])))
+        np.add.at(counts, (at, chunks), 1)
+        return Scores(
+            following_at[places],
+            block,
+            table.cumsum(axis=0),
+            counts.cumsum(axis=0).astype(np.intp),
+            detect.cumsum(),
+        )
+
+
+def _asked(words: NDArray[np.uint64], chunks: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return each word's symbol (n,) of its chunk, NO_SYMBOL of none."""
+    digits = np.full((len(words), CHUNKS + 1), NO_SYMBOL, dtype=np.intp)
+    digits[:, :NO_CHUNK] = symbols(words)
+    return digits[np.arange(len(words)), chunks]
+
+
+def _first_met(contexts: Tokens) -> NDArray[np.intp]:
+    """Return where contexts (n, CONTEXT) are met for the first time, in order."""
+    _, first = np.unique(contexts, axis=0, return_index=True)
+    return np.sort(first)
 
 
 def _grams(text: Tokens) -> Tokens:

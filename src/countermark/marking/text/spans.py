@@ -14,23 +14,29 @@ from countermark.marking.text.observations import span_p_value
 # Windows are at least so many contexts long, begin at quarters of their length, and blocks are what they are made of.
 SHORTEST, _BLOCKS = 16, 1024
 # Exact p-values are computed for the few windows that look best.
-_LOOKED_AT = 3
+_LOOKED_AT = 2
 
 Floats = NDArray[np.float64]
+Counts = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
 class Scores:
-    """The scores of a text, context by context, in order.
+    """The scores of a text of n contexts, added up block by block.
 
-    ``places`` (n,): of the tokens. ``chunks`` (n,): CHUNKS for detect contexts. ``plain``: of detect contexts, in
-    order; ``table`` (k, SYMBOLS): of the others.
+    Attributes:
+        places: (n,) of the tokens that follow the contexts, in order.
+        block: contexts of a block.
+        table: (blocks + 1, CHUNKS, SYMBOLS) running sums of coded contexts' scores for every symbol.
+        counts: (blocks + 1, CHUNKS + 1) running numbers of contexts; the last column is the detect contexts'.
+        detect: (blocks + 1,) running sums of the detect contexts' scores.
     """
 
-    places: NDArray[np.intp]
-    chunks: NDArray[np.intp]
-    plain: Floats
+    places: Counts
+    block: int
     table: Floats
+    counts: Counts
+    detect: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,17 +52,26 @@ class Span:
     windows: int
 
 
-def best_span(scores: Scores, *, search: bool) -> Span:
-    """Return the window with the least p-value, of those that look best, or the whole text without ``search``."""
-    size = len(scores.places)
-    block = max(4, -(-size // _BLOCKS))
-    blocks = -(-size // block)
-    sums, counts, detect = _blocks(scores, block, blocks)
-    windows = list(_windows(blocks, max(1, SHORTEST // block))) if search else [(0, blocks)]
+def block_size(contexts: int) -> int:
+    """Return how many contexts of a text are a block."""
+    return max(4, -(-contexts // _BLOCKS))
+
+
+def whole(scores: Scores) -> Span:
+    """Return the sums over the whole text."""
+    return _span(scores, (0, len(scores.detect) - 1), windows=1)
+
+
+def best_span(scores: Scores) -> Span | None:
+    """Return the window with the least p-value, of those that look best; None where the whole is the only one."""
+    blocks = len(scores.detect) - 1
+    windows = list(_windows(blocks, max(1, SHORTEST // scores.block)))
+    if len(windows) == 1:
+        return None
     ends = np.array(windows)
-    table = sums[ends[:, 1]] - sums[ends[:, 0]]
-    number = counts[ends[:, 1]] - counts[ends[:, 0]]
-    total = detect[ends[:, 1]] - detect[ends[:, 0]]
+    table = scores.table[ends[:, 1]] - scores.table[ends[:, 0]]
+    number = scores.counts[ends[:, 1]] - scores.counts[ends[:, 0]]
+    total = scores.detect[ends[:, 1]] - scores.detect[ends[:, 0]]
     looks = _exponent(total, number[:, CHUNKS]) + np.maximum(
         0.0, _exponent(table.max(axis=2), number[:, :CHUNKS]) - np.log(SYMBOLS)
     ).sum(axis=1)
@@ -64,29 +79,21 @@ def best_span(scores: Scores, *, search: bool) -> Span:
         np.argsort(-looks, kind="stable")[:_LOOKED_AT].tolist(),
         key=lambda i: span_p_value(total[i], int(number[i, CHUNKS]), table[i], number[i, :CHUNKS].tolist()),
     )
-    first, last = int(ends[best, 0]) * block, min(size, int(ends[best, 1]) * block) - 1
+    return _span(scores, windows[best], windows=len(windows))
+
+
+def _span(scores: Scores, ends: tuple[int, int], windows: int) -> Span:
+    start, end = ends
+    counts = (scores.counts[end] - scores.counts[start]).tolist()
     return Span(
-        first=int(scores.places[first]),
-        last=int(scores.places[last]),
-        detect=float(total[best]),
-        detect_count=int(number[best, CHUNKS]),
-        counts=number[best, :CHUNKS].tolist(),
-        table=table[best],
-        windows=len(windows),
+        first=int(scores.places[start * scores.block]),
+        last=int(scores.places[min(len(scores.places), end * scores.block) - 1]),
+        detect=float(scores.detect[end] - scores.detect[start]),
+        detect_count=counts[CHUNKS],
+        counts=counts[:CHUNKS],
+        table=scores.table[end] - scores.table[start],
+        windows=windows,
     )
-
-
-def _blocks(scores: Scores, block: int, blocks: int) -> tuple[Floats, NDArray[np.intp], Floats]:
-    """Return running sums over blocks: of the table (blocks + 1, CHUNKS, SYMBOLS), of contexts, of detect scores."""
-    at = np.arange(len(scores.chunks)) // block
-    coded = scores.chunks < CHUNKS
-    sums = np.zeros((blocks + 1, CHUNKS, SYMBOLS))
-    np.add.at(sums, (at[coded] + 1, scores.chunks[coded]), scores.table)
-    counts = np.zeros((blocks + 1, CHUNKS + 1), dtype=np.intp)
-    np.add.at(counts, (at + 1, scores.chunks), 1)
-    detect = np.zeros(blocks + 1)
-    np.add.at(detect, at[~coded] + 1, scores.plain)
-    return sums.cumsum(axis=0), counts.cumsum(axis=0), detect.cumsum(axis=0)
 
 
 def _windows(blocks: int, shortest: int) -> Iterator[tuple[int, int]]:
@@ -102,7 +109,7 @@ def _windows(blocks: int, shortest: int) -> Iterator[tuple[int, int]]:
         length //= 2
 
 
-def _exponent(sums: Floats, counts: NDArray[np.intp]) -> Floats:
+def _exponent(sums: Floats, counts: Counts) -> Floats:
     """Return -ln of about the tail of Gamma(count, 1) at a sum (H. Cramér): n (m - 1 - ln m) at a mean m above 1."""
     mean = np.maximum(1.0, sums / np.maximum(counts, 1))
     return np.asarray(counts * (mean - 1 - np.log(mean)))
