@@ -3,7 +3,8 @@
     python examples/prose/train.py --data text --out examples/prose
 
 The data folder holds ``english-train.txt.gz``, ``english-valid.txt.gz`` and ``chinese-tang.txt.gz``. A byte-level BPE
-tokenizer is trained first. Weights are trained in float32 with bfloat16 products and saved as bfloat16. Every so often
+tokenizer is trained first. Weights are trained in float32 with bfloat16 products, inner matrices by Muon
+(K. Jordan et al., 2024) and the rest by AdamW, and saved as bfloat16. Every so often
 state is written beside the output, from which ``--resume`` goes on. The loss on held-out text stands in
 ``training.json`` beside that of a Kneser-Ney trigram model of the same tokens.
 """
@@ -100,8 +101,8 @@ def loss_of(model: LlamaForCausalLM, windows: torch.Tensor) -> torch.Tensor:
 
 
 def held_out_loss(model: LlamaForCausalLM, tokens: np.ndarray, windows: int) -> float:
-    """Return the loss over evenly spread windows of held-out text, nats a token; the first tokens count as well."""
-    starts = np.linspace(0, len(tokens) - LENGTH - 1, windows).astype(int)
+    """Return the loss over evenly spread windows of held-out text, at most so many, in nats a token."""
+    starts = np.linspace(0, len(tokens) - LENGTH, min(windows, len(tokens) // LENGTH)).astype(int)
     rows = torch.from_numpy(np.stack([tokens[start : start + LENGTH] for start in starts]))
     with torch.no_grad():
         return float(np.mean([loss_of(model, part).item() for part in rows.split(16)]))
@@ -142,6 +143,12 @@ def save(model: LlamaForCausalLM, tokenizer: PreTrainedTokenizerFast, record: di
     (out / "training.json").write_text(json.dumps(record, indent=2) + "\n")
 
 
+def save_state(path: Path, model: LlamaForCausalLM, optimizers: list[torch.optim.Optimizer], step: int) -> None:
+    """Write what ``--resume`` goes on from."""
+    kept = [each.state_dict() for each in optimizers]
+    torch.save({"model": model.state_dict(), "optimizers": kept, "step": step}, path)
+
+
 def train(options: argparse.Namespace) -> None:
     """Train, print the loss, and save now and then and at the end."""
     torch.set_num_threads(options.threads)
@@ -154,6 +161,7 @@ def train(options: argparse.Namespace) -> None:
     print({part: len(each) for part, each in tokens.items()}, "trigram:", bars, flush=True)
     model = new_model()
     optimizers = new_optimizers(model, options)
+    options.out.mkdir(parents=True, exist_ok=True)
     state = options.out / "state.pt"
     first = 0
     if options.resume and state.exists():
@@ -180,11 +188,11 @@ def train(options: argparse.Namespace) -> None:
             spent = time.monotonic() - started
             print(f"step {made} loss {loss.item():.3f} {spent / (made - first):.2f} s a step", flush=True)
         if made % SAVE_EVERY == 0:
-            torch.save({"model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers], "step": made}, state)
+            save_state(state, model, optimizers, made)
             print({part: held_out_loss(model, tokens[part], 64) for part in bars}, flush=True)
         if options.minutes and time.monotonic() - started > 60 * options.minutes:
             break
-    torch.save({"model": model.state_dict(), "optimizers": [each.state_dict() for each in optimizers], "step": made}, state)
+    save_state(state, model, optimizers, made)
     losses = {part: held_out_loss(model, tokens[part], 400) for part in bars}
     save(model, tokenizer, provenance(options, made, tokens, losses, bars), options.out)
     print("held out:", losses, "trigram:", bars)
@@ -199,7 +207,11 @@ def provenance(
 ) -> dict[str, Any]:
     """Return what another person needs to repeat the run, and what came out."""
     return {
-        "data": {name: sha256(options.data / name) for name in FILES},
+        "data": {
+            "files": {name: sha256(options.data / name) for name in FILES},
+            "contents": "Python PEPs, Pepys' diary, Sherlock Holmes, Tang poems",
+            "license": "public domain or CC0-1.0; collection of poems MIT",
+        },
         "tokens": {part: len(each) for part, each in tokens.items()},
         "recipe": {name: getattr(options, name) for name in ("seed", "batch", "learning_rate", "warm_up", "steps")}
         | {"length": LENGTH, "steps_made": steps},
@@ -212,8 +224,8 @@ def provenance(
     }
 
 
-def main() -> None:
-    """Read the options and train."""
+def parse(arguments: list[str] | None = None) -> argparse.Namespace:
+    """Read the options."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--out", type=Path, required=True)
@@ -225,8 +237,8 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--resume", action="store_true")
-    train(parser.parse_args())
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":
-    main()
+    train(parse())
