@@ -43,9 +43,10 @@ $(VENV)/.bench: $(VENV)/.dev
 
 install: $(VENV)/.dev ## create .venv with everything that development needs
 
-demo: $(VENV)/.demo ## run the whole path on real pictures, then the market between parties who do not trust each other
+demo: $(VENV)/.demo ## run the whole path on real pictures, then the market, then a language model
 	$(BIN)/countermark demo
 	$(BIN)/countermark demo market
+	$(BIN)/countermark demo text
 
 test: $(VENV)/.dev ## run the default tests
 	$(TEST)

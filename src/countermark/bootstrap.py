@@ -310,6 +310,7 @@ def _assemble(
 ) -> tuple[Office, Callable[[], None]]:
     from countermark.adapters.diffusion import DiffusersPipelines
     from countermark.adapters.index import EventIndex
+    from countermark.adapters.language import LocalLanguages
     from countermark.adapters.noise_ledger import NoiseLedgerFolder
     from countermark.adapters.store import SqlStore
     from countermark.adapters.timestamp import HttpTsa, LocalTsa
@@ -335,6 +336,7 @@ def _assemble(
         clock=clock,
         progress=progress,
         pipelines=DiffusersPipelines(),
+        languages=LocalLanguages(),
         noise=NoiseLedgerFolder(directory / "noise"),
     )
 

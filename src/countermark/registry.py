@@ -137,10 +137,12 @@ class Grant(Record):
 class Output(Record):
     """One marked file that was delivered: what, under which grant, on whose signed request.
 
-    ``source_digest`` is that of the picture it was made from, empty where it was made from none. ``pattern`` is the
-    nonce of its lattice mark, which tells it from other outputs of the grant, or None. ``generation`` says how
-    a picture was born: ``{"epoch", "counter", "size", "pattern", "lattice"}``, where ``counter`` is its name in the
-    noise ledger, ``pattern`` the digest of its signs and ``lattice`` the key of the lattice that rides along, or None.
+    ``source_digest`` is that of the picture it was made from, empty where it was made from none, and ``psnr_db`` how
+    alike the two are; 0.0 for a text. ``pattern`` is the nonce of its lattice mark, which tells it from other outputs
+    of the grant, or None. ``generation`` says how it was born. Of a picture: ``{"epoch", "counter", "size", "pattern",
+    "lattice"}``, where ``counter`` is its name in the noise ledger, ``pattern`` the digest of its signs and ``lattice``
+    the key of the lattice that rides along, or None. Of a text: ``{"epoch", "counter"}`` and the fields of its receipt
+    (``marking.text.generation.Receipt``).
     """
 
     content_digest: str

@@ -92,8 +92,8 @@ def commands(command: click.Command = root, name: str = "") -> list[str]:
 
 NAMES = commands()
 #: Nouns whose commands test_market_cli.py, test_demo_market.py, test_consortium.py, test_two_offices.py,
-#: test_attack.py and test_generate.py ask.
-ELSEWHERE = ("market", "money", "case", "hold", "history", "document", "demo", "ledger", "attack", "generate")
+#: test_attack.py, test_generate.py and test_whose.py ask.
+ELSEWHERE = ("market", "money", "case", "hold", "history", "document", "demo", "ledger", "attack", "generate", "whose")
 LATER = {
     "party challenge",
     "party forget",
@@ -242,7 +242,7 @@ def test_a_pool_has_one_answer_and_one_suspect(desk: Desk) -> None:
     assert (trace["verdict"], trace["grant"], trace["read"]) == ("attributed", 1, "exact")
     assert [each["examined"] for each in trace["pictures"]] == [True, True, False]
     shown = desk.run("trace", *files, "--pool").stdout
-    for words in ("unmarked.png, leak.jpg, broken.png: attributed", "3 pictures, 2 examined", "exact: a word"):
+    for words in ("unmarked.png, leak.jpg, broken.png: attributed", "3 files, 2 examined", "exact: a word"):
         assert words in shown
     desk.ask("bundle", trace["id"], "--out", "pool.zip")
     every = [part for name in files for part in ("--suspect", name)]

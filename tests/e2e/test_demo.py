@@ -58,3 +58,22 @@ def test_the_demo_says_what_is_wrong_with_a_model(tmp_path: Path) -> None:
     arguments = ["demo", "--out", str(tmp_path / "out"), "--model", str(tmp_path / "model"), "--json"]
     result = CliRunner().invoke(root, arguments)
     assert (result.exit_code, json.loads(result.stdout)["code"]) == (2, "input")
+
+
+def test_the_text_demo_names_who_wrote_and_a_stranger_verifies_it(tmp_path: Path) -> None:
+    out = tmp_path / "demo"
+    done = subprocess.run(
+        [sys.executable, "-m", "countermark.cli", "demo", "text", "--out", str(out), "--json"],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout.splitlines()[-1])
+    assert (answer["traced_licensee"], answer["grant"], answer["candidates"]) == ("Agency South", 2, 1002)
+    assert answer["mixed_licensees"] == ["Agency North", "Agency South"]
+    assert answer["unmarked"] == "nothing-found"
+    assert answer["bundle_verified"] is answer["right"] is True
+    report = (out / "case-verification.txt").read_text(encoding="utf-8")
+    assert "VERIFIED" in report
+    assert "signed 20" in report, "the request for the reply that the leak was made from"
+    page = (out / "leaked.txt.marks.html").read_text(encoding="utf-8")
+    assert "The ferry leaves" in page

@@ -315,7 +315,7 @@ def test_a_pool_is_one_suspect_of_many_pictures(case_office, demand, tmp_path):
     from countermark.evidence.rereading import read_embedding_key, reread
     from countermark.marking.image.files import read_pixels
 
-    (tmp_path / "broken.png").write_bytes(b"not a picture")
+    (tmp_path / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and nothing else")
     Image.fromarray(data.coffee()).save(tmp_path / "coffee.png")
     with open_office(case_office.copy_workspace(tmp_path / "office"), PASSPHRASE) as office:
         (marked,) = mark.mark_images(office, 2, [tmp_path / "coffee.png"], tmp_path / "out")

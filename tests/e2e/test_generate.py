@@ -42,7 +42,7 @@ from countermark.marking.image import noise_ledger
 from countermark.marking.image.files import content_digest
 from countermark.marking.reading import recompute
 from countermark.workflows import bundle, check, generate, keys, license, register, trace
-from countermark.workflows.generate import generate_pictures, request_pictures
+from countermark.workflows.generate import generate_pictures, request_generation
 from countermark.workflows.office import Office, sign
 from countermark.workflows.pipelines import Order
 
@@ -80,7 +80,7 @@ class Studio:
         with self.office.store.transaction() as transaction:
             (licensee,) = transaction.find("party", {1: "North", 2: "South"}[grant])
         key = SigningKey(self.office.keys.secret(f"party/{licensee['id']}/signing"))
-        return request_pictures(grant, self.office.id, Order(**order), key, clock=self.office.clock)
+        return request_generation(grant, self.office.id, Order(**order), key, clock=self.office.clock)
 
     def kept(self, epoch: int = 0) -> list[int]:
         return [int(name) for name in self.office.noise.of(1, epoch, self.painter.size).read().names]

@@ -121,6 +121,15 @@ def test_first_steps_and_verify(shell: Shell) -> None:
         assert (shell.folder / drawing).is_file()
 
 
+def test_texts(shell: Shell) -> None:
+    (shell.folder / "prose").symlink_to(ROOT / "examples" / "prose")
+    printed = shell.follow("texts.md")
+    assert "suspect.txt: attributed" in printed
+    assert "unmarked" in printed
+    assert "VERIFIED" in printed
+    assert (shell.folder / "drawings" / "suspect.txt.marks.html").is_file()
+
+
 def test_an_external_licensee(shell: Shell) -> None:
     for command in ("init", 'party add "Example Studio" --role owner', 'register model --owner "Example Studio"'):
         status, output = shell.run(f"countermark {command}")

@@ -12,7 +12,7 @@ from pathlib import Path
 from countermark.bootstrap import open_office
 from countermark.core.keys import SigningKey
 from countermark.errors import ConflictError
-from countermark.workflows.generate import generate_pictures, request_pictures
+from countermark.workflows.generate import generate_pictures, request_generation
 from countermark.workflows.pipelines import Order
 
 sys.path.insert(0, str(Path(__file__).parents[1] / "e2e"))
@@ -29,7 +29,7 @@ def main() -> None:
         key = SigningKey(office.keys.secret(f"party/{licensee['id']}/signing"))
         print("ready", flush=True)
         while True:
-            request = first or request_pictures(1, office.id, Order(count=3), key, clock=office.clock)
+            request = first or request_generation(1, office.id, Order(count=3), key, clock=office.clock)
             first = None
             print(f"begin {json.dumps(request)}", flush=True)
             try:

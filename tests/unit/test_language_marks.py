@@ -5,7 +5,15 @@ import pytest
 
 from countermark.core.keys import Secret
 from countermark.errors import InputError
-from countermark.marking.text.generation import MARKED, UNMARKED, LanguageMark, predicted_power
+from countermark.marking.text.generation import (
+    EMPTY,
+    MARKED,
+    NO_ENTROPY,
+    NOT_SAMPLED,
+    UNMARKED,
+    LanguageMark,
+    predicted_power,
+)
 from countermark.marking.text.sampling import TextMark
 
 torch = pytest.importorskip("torch")
@@ -37,9 +45,9 @@ def prompts(rows=2, length=5, seed=2):
     return {"input_ids": torch.from_numpy(ids), "attention_mask": torch.ones(rows, length, dtype=torch.long)}
 
 
-def reply(model, words=WORDS, rows=2, **options):
-    torch.manual_seed(3)
-    plug = LanguageMark(model, TextMark(KEY, key_id="mark:1"))
+def reply(model, words=WORDS, rows=2, tokenizer="", seed=3, **options):
+    torch.manual_seed(seed)
+    plug = LanguageMark(model, TextMark(KEY, key_id="mark:1"), tokenizer=tokenizer)
     given = {"max_new_tokens": 120, **prompts(rows), **options}
     return plug.generate(words, **given)
 
@@ -82,7 +90,92 @@ def test_the_likeliest_reply_is_unmarked_and_says_so(model):
     made = reply(model, do_sample=False)
     plain = model.generate(do_sample=False, max_new_tokens=120, **prompts())
     assert torch.equal(made.sequences, plain)
-    assert all(receipt.status == UNMARKED and receipt.power == 0 for receipt in made.receipts)
+    assert all((each.status, each.reason, each.power) == (UNMARKED, NOT_SAMPLED, 0) for each in made.receipts)
+    cold = reply(model, temperature=0)
+    assert torch.equal(cold.sequences, plain)
+    assert [each.reason for each in cold.receipts] == [NOT_SAMPLED] * 2
+
+
+def test_a_reply_without_a_choice_is_unmarked_and_says_so(model):
+    for receipt in reply(model, top_k=1).receipts:
+        assert (receipt.status, receipt.reason, receipt.entropy) == (UNMARKED, NO_ENTROPY, 0)
+        assert receipt.power < 0.01
+
+
+def ending(model, ends, **options):
+    """Replies of a batch with one long and one short prompt, the short one filled up on the left."""
+    given = prompts(2, 9)
+    given["input_ids"][1, :6], given["attention_mask"][1, :6] = 0, 0
+    return reply(model, **{**given, "eos_token_id": ends, "max_new_tokens": 60, **options})
+
+
+def test_what_fills_rows_up_is_neither_counted_nor_part_of_a_reply(model):
+    ends = list(range(1, 30))  # so that rows end early, and apart
+    made = ending(model, ends)
+    lengths = [len(tokens) for tokens in made.replies]
+    assert lengths[0] != lengths[1]
+    assert max(lengths) < 60
+    for row, tokens, receipt in zip(made.sequences.numpy()[:, 9:], made.replies, made.receipts, strict=True):
+        assert row[len(tokens)] in ends
+        assert not set(tokens.tolist()) & set(ends)
+        assert np.array_equal(tokens, row[: len(tokens)])
+        assert receipt.contexts + receipt.repeated == receipt.tokens == len(tokens)
+
+
+def test_what_fills_a_row_up_on_the_left_is_no_context(model):
+    used = [set(), set()]
+    made = ending(model, None, used=used, suppress_tokens=[0], max_new_tokens=120)
+    for row, (contexts, receipt) in enumerate(zip(used, made.receipts, strict=True)):
+        assert not any(0 in context for context in contexts)
+        assert len(contexts) == (8, 2)[row] + receipt.contexts
+        assert TextMark(KEY).detect(made.replies[row]).word == WORDS[row]
+    inferred = [set(), set()]  # from the pad token, as transformers does
+    ending(model, None, used=inferred, suppress_tokens=[0], max_new_tokens=120, attention_mask=None)
+    assert inferred == used
+
+
+def test_other_ends_than_a_token_are_seen_too(model):
+    """A row that a criterion stops is filled up, while the others go on."""
+
+    class Stop(transformers.StoppingCriteria):
+        def __call__(self, input_ids, scores, **options):
+            return torch.tensor([input_ids.shape[1] >= 15, input_ids.shape[1] >= 45])
+
+    criteria = transformers.StoppingCriteriaList([Stop()])
+    made = reply(model, stopping_criteria=criteria, eos_token_id=7, suppress_tokens=[7])
+    assert [len(tokens) for tokens in made.replies] == [10, 40]
+    assert [each.contexts + each.repeated for each in made.receipts] == [10, 40]
+
+
+def test_an_empty_reply_is_unmarked_and_says_so(model):
+    made = reply(model, eos_token_id=list(range(VOCABULARY)))
+    assert [(each.reason, each.tokens, each.entropy) for each in made.receipts] == [(EMPTY, 0, 0)] * 2
+
+
+def test_replies_to_one_prompt_under_one_word_share_their_contexts(model):
+    ids = prompts(1)["input_ids"].repeat(4, 1)
+    made = reply(model, [WORDS[0]] * 4, input_ids=ids, attention_mask=torch.ones_like(ids))
+    assert len({tokens.tobytes() for tokens in made.replies}) == 4
+    met = [
+        pair for tokens in made.replies for pair in np.lib.stride_tricks.sliding_window_view(tokens, 2)[:-1].tolist()
+    ]
+    assert sum(each.contexts for each in made.receipts) == len(set(map(tuple, met)))
+
+
+def test_a_prompt_has_many_replies(model):
+    begun = [reply(model, max_new_tokens=20, seed=seed).replies[0].tobytes() for seed in range(5)]
+    assert len(set(begun)) == 5
+
+
+def test_a_batch_of_different_words_and_lengths_is_told_apart(model):
+    words = [int(word) for word in np.random.default_rng(5).integers(0, 2**63, 8)]
+    given = prompts(8, 7)
+    for row in range(8):
+        given["input_ids"][row, :row] = given["attention_mask"][row, :row] = 0
+    made = reply(model, words, tokenizer="sha256:00", **given)
+    for tokens, word, receipt in zip(made.replies, words, made.receipts, strict=True):
+        assert TextMark(KEY).detect(tokens).word == word
+        assert receipt.tokenizer == "sha256:00"
 
 
 def test_contexts_of_the_prompt_are_sampled_afresh(model):
@@ -91,19 +184,13 @@ def test_contexts_of_the_prompt_are_sampled_afresh(model):
     again = reply(
         model, [WORDS[0]], rows=1, top_k=1, input_ids=first.sequences, attention_mask=torch.ones_like(first.sequences)
     )
-    assert first.receipts[0].repeated > 0 or again.receipts[0].repeated >= 0
-    used = {
-        tuple(pair) for pair in np.lib.stride_tricks.sliding_window_view(first.sequences[0, :-1].numpy(), 2).tolist()
-    }
-    later = again.sequences[0].numpy()
-    new = {
-        tuple(pair)
-        for pair in np.lib.stride_tricks.sliding_window_view(later[first.sequences.shape[1] - 2 : -1], 2).tolist()
-    }
+    used = {tuple(pair) for pair in np.lib.stride_tricks.sliding_window_view(first.sequences[0].numpy(), 2).tolist()}
+    new = {tuple(pair) for pair in np.lib.stride_tricks.sliding_window_view(again.replies[0][:-1], 2).tolist()}
     assert again.receipts[0].contexts == len(new - used)
+    assert again.receipts[0].repeated == 120 - len(new - used)
 
 
-@pytest.mark.parametrize("options", [{"num_beams": 2}, {"num_return_sequences": 2}])
+@pytest.mark.parametrize("options", [{"num_beams": 2}, {"num_return_sequences": 2}, {"prompt_lookup_num_tokens": 3}])
 def test_beams_are_refused(model, options):
     with pytest.raises(InputError):
         reply(model, **options)

@@ -26,6 +26,9 @@ MAX_TOTAL_BYTES = 2**44
 MAX_TENSORS = 1_000_000
 IGNORED = frozenset({".git", ".cache", ".DS_Store", "__pycache__"})
 """Directories and files that tools leave behind; not part of the model."""
+LAYOUTS = ("causal-lm", "diffusers", "safetensors", "transformers")
+"""What a directory is laid out as; "causal-lm" is transformers' for a language model, with its ``TOKENIZER``."""
+TOKENIZER = "tokenizer.json"
 
 _PICKLE_SUFFIXES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle", ".joblib", ".dill"})
 _SNIFF_BYTES = 4096
@@ -52,7 +55,7 @@ class SourceFile:
 
 @dataclass(frozen=True, slots=True)
 class ModelFiles:
-    """The surveyed directory: ``files`` sorted by path, ``layout`` "diffusers", "transformers" or "safetensors"."""
+    """The surveyed directory: ``files`` sorted by path, ``layout`` one of ``LAYOUTS``."""
 
     root: Path
     name: str
@@ -289,4 +292,11 @@ def _layout(files: tuple[SourceFile, ...]) -> str:
     known = config.keys() if isinstance(config, dict) else ()
     if "_diffusers_version" in known:
         return "diffusers"
-    return "transformers" if {"model_type", "architectures"} & set(known) else "safetensors"
+    if not {"model_type", "architectures"} & set(known):
+        return "safetensors"
+    return "causal-lm" if TOKENIZER in top and _writes_text(config.get("architectures")) else "transformers"
+
+
+def _writes_text(architectures: Any) -> bool:
+    names = architectures if isinstance(architectures, list) else []
+    return bool(names) and all(isinstance(name, str) and name.endswith("ForCausalLM") for name in names)

@@ -31,7 +31,14 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from countermark.artifact.directory import MAX_FILES, MAX_PATH_CHARACTERS, MAX_TENSORS, MAX_TOTAL_BYTES, check_path
+from countermark.artifact.directory import (
+    LAYOUTS,
+    MAX_FILES,
+    MAX_PATH_CHARACTERS,
+    MAX_TENSORS,
+    MAX_TOTAL_BYTES,
+    check_path,
+)
 from countermark.artifact.safetensors import MAX_NAME_CHARACTERS, check_tensor, element_count, is_count, is_plain
 from countermark.core.canonical import canonical_json, document_digest, read_digest, show_digest
 from countermark.core.merkle import inclusion_path, leaf_hash, root_of
@@ -40,7 +47,6 @@ from countermark.errors import InputError
 FORMAT = "countermark.model-manifest/1"
 
 _DOMAIN = "model-manifest/1"
-_LAYOUTS = ("diffusers", "safetensors", "transformers")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -164,7 +170,7 @@ class ModelManifest:
         if not isinstance(value, Mapping) or value.get("format") != FORMAT:
             raise InputError("not a model manifest of a known format")
         name, layout = value.get("name"), value.get("layout")
-        if not isinstance(name, str) or not is_plain(name) or len(name) > MAX_NAME_CHARACTERS or layout not in _LAYOUTS:
+        if not isinstance(name, str) or not is_plain(name) or len(name) > MAX_NAME_CHARACTERS or layout not in LAYOUTS:
             raise InputError("the model manifest's name or layout is malformed")
         files = [_read_file(record) for record in _records(value.get("files"), MAX_FILES)]
         tensors = [_read_tensor(record) for record in _records(value.get("tensors"), MAX_TENSORS)]

@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-import subprocess
-import sys
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from countermark.cli.demo_folder import FOLDER_HELP, find_model, make_passphrase, prepare
+from countermark.cli.demo_folder import FOLDER_HELP, find_model, make_passphrase, prepare, stranger_says
 from countermark.cli.demo_market import market
+from countermark.cli.demo_text import text
 from countermark.cli.session import Session, current, write_json
 from countermark.cli.shell import Group
 from countermark.cli.text import card
@@ -40,17 +37,6 @@ _TERMS = {
     "revocable": True,
 }
 _PATH = click.Path(path_type=Path)
-# A process of its own: it can see the bundle, the trust file and the suspect, and must not load what it does not need.
-_STRANGER = """
-import sys
-from countermark.cli import main
-try:
-    main(sys.argv[1:])
-except SystemExit as end:
-    loaded = {"torch", "web3", "eth", "sqlalchemy", "PIL", "scipy"} & set(sys.modules)
-    print(*sorted(loaded), file=sys.stderr)
-    sys.exit(70 if loaded else end.code)
-"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +64,7 @@ def demo(context: click.Context, out: Path, model: Path | None) -> int:
     and has a separate process verify the evidence. Everything stays in the folder to look at.
 
     With --json the last line of stdout is one JSON object. Exit status: 0 if every answer was the right one.
-    "demo market" plays the market instead.
+    "demo market" plays the market instead, "demo text" a language model.
 
     Example:
       countermark demo
@@ -103,6 +89,7 @@ def demo(context: click.Context, out: Path, model: Path | None) -> int:
 
 
 demo.add_command(market)
+demo.add_command(text)
 
 
 def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome:
@@ -168,8 +155,8 @@ def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome
         grant=grants[_LICENSEES[1]],
         candidates=candidates,
         psnr_db=sum(psnr) / len(psnr),
-        bundle_verified=_stranger_says(out, "case.zip") == 0,
-        tampered_bundle_rejected=_stranger_says(out, "tampered.zip") == 1,
+        bundle_verified=stranger_says(out, "case.zip", "leaked.jpg", case=_CASE, audience=_AUDIENCE) == 0,
+        tampered_bundle_rejected=stranger_says(out, "tampered.zip", "leaked.jpg", case=_CASE, audience=_AUDIENCE) == 1,
     )
 
 
@@ -182,32 +169,6 @@ def _tamper(data: bytes) -> bytes:
     at = opening.index(b'"salt": "') + len(b'"salt": "')
     members["opening.json"] = opening[:at] + (b"0" if opening[at : at + 1] != b"0" else b"1") + opening[at + 1 :]
     return pack(members)
-
-
-def _stranger_says(out: Path, bundle: str) -> int:
-    """Verify in a separate process that gets three files, no workspace and no passphrase; return its exit status."""
-    folder = out / "stranger"
-    folder.mkdir(exist_ok=True)
-    for name in (bundle, "trust.json", "leaked.jpg"):
-        shutil.copy(out / name, folder / name)
-    arguments = [
-        "verify",
-        bundle,
-        "--trust",
-        "trust.json",
-        "--suspect",
-        "leaked.jpg",
-        "--case",
-        _CASE,
-        "--audience",
-        _AUDIENCE,
-    ]
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("COUNTERMARK_")}
-    done = subprocess.run(
-        [sys.executable, "-c", _STRANGER, *arguments], cwd=folder, env=environment, capture_output=True, check=False
-    )
-    (out / f"{Path(bundle).stem}-verification.txt").write_bytes(done.stdout + done.stderr)
-    return done.returncode
 
 
 def _draw(out: Path, outcome: _Outcome) -> None:

@@ -2,62 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from countermark.cli.license import read_document
+from countermark.cli.orders import order_options, read_order, read_text_order
 from countermark.cli.session import Session, current
 from countermark.cli.shell import Command
 from countermark.cli.text import table
 from countermark.errors import UsageProblem
 
 if TYPE_CHECKING:
+    from countermark.core.dsse import Envelope
     from countermark.workflows.mark import Marked
-    from countermark.workflows.pipelines import Order
-
-_STRENGTH = 0.6
-_OPTIONS = (
-    click.option("--n", "count", type=int, metavar="N", help="How many pictures; 1 by default."),
-    click.option("--prompt", metavar="TEXT", help="What to draw, where the model takes a prompt."),
-    click.option("--steps", type=int, metavar="N", help="Steps of the sampler; the pipeline's own number by default."),
-    click.option("--seed", type=int, metavar="N", help="Repeats everything but the signs of the noise."),
-    click.option("--image", type=click.Path(path_type=Path), metavar="FILE", help="A picture to start from."),
-    click.option("--strength", type=float, metavar="S", help="With --image: how far from it, up to 1; 0.6 by default."),
-)
-
-
-def order_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options that say what to draw."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
-
-
-def read_order(given: dict[str, Any]) -> Order | None:
-    """Return the order that options name, or None where none of them was given.
-
-    Raises:
-        InputError: a value out of range, or an unreadable picture.
-    """
-    from countermark.core.canonical import show_digest
-    from countermark.marking.image.files import content_digest
-    from countermark.workflows.pipelines import Order
-
-    named = {name: value for name, value in given.items() if value is not None}
-    if not named:
-        return None
-    image = named.pop("image", None)
-    if image is not None:
-        named = {"strength": _STRENGTH, **named, "source": show_digest(content_digest(image))}
-    return Order(**named)
+    from countermark.workflows.office import Office
 
 
 @click.command(cls=Command)
 @click.argument("grant", type=int)
-@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of the pictures.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), metavar="DIR", help="Folder of what is made.")
 @order_options
 @click.option(
     "--model", type=click.Path(path_type=Path), metavar="DIR",
@@ -67,47 +32,70 @@ def read_order(given: dict[str, Any]) -> Order | None:
     "--request", type=click.Path(path_type=Path), metavar="FILE", help="The request that the licensee signed."
 )
 def generate(grant: int, out: Path, model: Path | None, request: Path | None, **given: Any) -> None:
-    """Generate pictures under a grant, with the mark in the noise that they grow from; each gets a log entry.
+    """Generate pictures or text under a grant, marked as they come to be; each output gets a log entry.
 
-    The model is a registered diffusers pipeline, of the weights that were registered. Pictures that are large enough
-    carry the lattice mark too. A signed --request holds its own order, so the options that say what to draw are not
-    given with it, but for --image, whose digest it names. Where the office holds the licensee's key, it signs the
-    request itself; then the request proves no more than the office's word.
+    The model is a registered one, of the weights that were registered. A diffusers pipeline draws pictures with the
+    mark in the noise that they grow from; those that are large enough carry the lattice mark too. A causal language
+    model of transformers goes on from each prompt; the mark decides among the tokens that it leaves open, and the
+    receipt of every reply says how much that is. At temperature 0 there is none.
+
+    A signed --request holds its own order, so the options that say what to make are not given with it, but for
+    --image, whose digest it names. Where the office holds the licensee's key, it signs the request itself; then the
+    request proves no more than the office's word.
 
     A command that was interrupted goes on when it is repeated with the same --request.
 
     Example:
       countermark generate 1 --prompt "a lighthouse at dusk" --n 4 --out pictures
+      countermark generate 2 --prompt "The keeper of the lighthouse" --max-tokens 300 --out texts
       countermark generate 1 --request request.json --out pictures
     """
-    from countermark.workflows.generate import generate_pictures
+    from countermark.workflows.write import writes_text
 
     session = current()
     envelope = read_document(request) if request else None
-    image = given["image"]
     if envelope is not None and any(value is not None for name, value in given.items() if name != "image"):
-        raise UsageProblem("a signed request holds its own order", hint="Leave out the options that say what to draw.")
-    order = None if envelope else read_order(given) or _one()
+        raise UsageProblem("a signed request holds its own order", hint="Leave out the options that say what to make.")
     with session.office() as office:
-        made = generate_pictures(office, grant, out, order=order, request=envelope, model=model, source=image)
-    outputs = [
-        {
-            "path": str(each.path),
-            "content": each.output.content_digest,
-            "psnr_db": each.output.psnr_db,
-            "log_index": each.output.log_index,
-            "time": each.output.time,
-            **(each.output.generation or {}),
-        }
-        for each in made
-    ]
-    session.answer("generation", {"grant": grant, "outputs": outputs}, _describe(session, made))
+        is_text = writes_text(office, grant)
+        run = _write if is_text else _draw
+        made = run(office, grant, out, envelope, model, given)
+    outputs = [_show(each, is_text=is_text) for each in made]
+    describe = _describe_texts if is_text else _describe
+    session.answer("generation", {"grant": grant, "outputs": outputs}, describe(session, made))
 
 
-def _one() -> Order:
+def _draw(
+    office: Office, grant: int, out: Path, envelope: Envelope | None, model: Path | None, given: dict[str, Any]
+) -> list[Marked]:
+    from countermark.workflows.generate import generate_pictures
     from countermark.workflows.pipelines import Order
 
-    return Order()
+    order = None if envelope else read_order(given) or Order()
+    return generate_pictures(office, grant, out, order=order, request=envelope, model=model, source=given["image"])
+
+
+def _write(
+    office: Office, grant: int, out: Path, envelope: Envelope | None, model: Path | None, given: dict[str, Any]
+) -> list[Marked]:
+    from countermark.workflows.write import generate_texts
+
+    if given["image"] is not None:
+        raise UsageProblem("{option} is for models that draw", option="--image")
+    order = None if envelope else read_text_order(given)
+    return generate_texts(office, grant, out, order=order, request=envelope, model=model)
+
+
+def _show(made: Marked, *, is_text: bool) -> dict[str, Any]:
+    output = made.output
+    return {
+        "path": str(made.path),
+        "content": output.content_digest,
+        **({} if is_text else {"psnr_db": output.psnr_db}),
+        "log_index": output.log_index,
+        "time": output.time,
+        **(output.generation or {}),
+    }
 
 
 def _describe(session: Session, made: list[Marked]) -> str:
@@ -125,3 +113,50 @@ def _describe(session: Session, made: list[Marked]) -> str:
         shown = each.output.content_digest[:23] + "…"
         rows.append([each.path, born.get("counter", ""), marks, each.output.log_index, shown])
     return table(head, rows)
+
+
+def _describe_texts(session: Session, made: list[Marked]) -> str:
+    """Return a table of replies, and in words what it means that some are unmarked."""
+    head = [
+        session.tr("text"),
+        session.tr("reply"),
+        session.tr("entropy"),
+        session.tr("identifies"),
+        session.tr("mark"),
+        session.tr("log entry"),
+    ]
+    receipts = [each.output.generation or {} for each in made]
+    rows = [
+        [
+            each.path,
+            session.tr("{count} tokens", count=receipt["tokens"]),
+            session.tr("{nats} nats", nats=f"{receipt['entropy']:.0f}"),
+            f"{receipt['power']:.1%}",
+            _mark(session, receipt["reason"]),
+            each.output.log_index,
+        ]
+        for each, receipt in zip(made, receipts, strict=True)
+    ]
+    lines = [
+        table(head, rows),
+        "",
+        session.tr("identifies: how likely the whole reply names its licensee in a million"),
+    ]
+    unmarked = sum(receipt["status"] == "unmarked" for receipt in receipts)
+    if unmarked:
+        lines.append(
+            session.tr(
+                "{count} of {total} replies bear no mark: nobody can trace them", count=unmarked, total=len(made)
+            )
+        )
+    return "\n".join(lines)
+
+
+def _mark(session: Session, reason: str) -> str:
+    known = {
+        "": session.tr("marked"),
+        "not-sampled": session.tr("unmarked: temperature 0 leaves no choice"),
+        "empty": session.tr("unmarked: the reply is empty"),
+        "no-entropy": session.tr("unmarked: the model left almost no choice"),
+    }
+    return known.get(reason, reason)

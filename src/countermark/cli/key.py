@@ -76,15 +76,15 @@ def epoch(title: int) -> None:
 @click.argument("title", type=int)
 @click.option("--epoch", "number", required=True, type=int, metavar="N", help="An epoch that is not in use any more.")
 @click.option(
-    "--method", type=click.Choice(["lattice", "noise"]), default="lattice", show_default=True,
-    help="Which of the epoch's keys.",
+    "--method", type=click.Choice(["lattice", "noise", "sampling"]),
+    help="Which of the epoch's keys; the lattice's by default, or of a language model the sampling mark's.",
 )  # fmt: skip
 @click.option("--out", required=True, type=click.Path(path_type=Path), metavar="FILE", help="File to write.")
-def disclose(title: int, number: int, method: str, out: Path) -> None:
+def disclose(title: int, number: int, method: str | None, out: Path) -> None:
     """Write an old epoch's embedding key for an expert, who can then read a suspect again. The log records it.
 
     Whoever has the key can forge marks of that epoch: hand it to the expert alone, and never in a bundle. With the
-    lattice's, verify --key repeats the reading that is otherwise the office's word.
+    lattice's or the sampling mark's, verify --key repeats the reading that is otherwise the office's word.
 
     Example:
       countermark key disclose 1 --epoch 0 --out disclosed.json

@@ -65,5 +65,10 @@ def _label(label: str, lang: str) -> str:
 
 
 def _unit(unit: str, lang: str) -> str:
-    known = {"steps": tr("steps", lang), "images": tr("images", lang), "readings": tr("readings", lang)}
+    known = {
+        "steps": tr("steps", lang),
+        "images": tr("images", lang),
+        "replies": tr("replies", lang),
+        "readings": tr("readings", lang),
+    }
     return known.get(unit, unit)

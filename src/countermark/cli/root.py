@@ -35,6 +35,7 @@ NOUNS = (
     "trust",
     "bundle",
     "verify",
+    "whose",
     "key",
     "log",
     "ledger",

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.pages import page_caption
 from countermark.cli.session import Session, current
 from countermark.cli.shell import Command
 from countermark.cli.text import Row, card, plain, wrap
@@ -28,15 +30,18 @@ STATUS = {"attributed": 0, "not-attributable": 3, "not-examined": 3, "nothing-fo
 @click.option("--at", metavar="TIME", help="Time of the use; now by default.")
 @click.option(
     "--model", "models", multiple=True, type=click.Path(path_type=Path), metavar="DIR",
-    help="A registered pipeline that is not where it was registered from. May be given again.",
+    help="A registered model that is not where it was registered from, or a folder with its tokenizer.json. "
+    "May be given again.",
 )  # fmt: skip
-@click.option("--pool", is_flag=True, help="Read all files as one: pictures that one account has posted.")
+@click.option("--pool", is_flag=True, help="Read all files as one: what one account has posted.")
 @click.option(
-    "--regions", is_flag=True, help="Read each file part by part: pasted fragments, mosaics. Takes many times as long."
+    "--regions",
+    is_flag=True,
+    help="Read each picture part by part: pasted fragments, mosaics. Takes many times as long.",
 )
 @click.option(
     "--draw", "folder", type=click.Path(path_type=Path), metavar="DIR",
-    help="Folder for drawings of where a lattice mark was found: NAME.lattice.png.",
+    help="Folder for drawings of where a lattice mark was found, NAME.lattice.png, and of texts, NAME.marks.html.",
 )  # fmt: skip
 def trace(
     files: tuple[Path, ...],
@@ -49,14 +54,18 @@ def trace(
     regions: bool,
     folder: Path | None,
 ) -> int:
-    """Trace suspect pictures to the grant whose mark they carry.
+    """Trace suspect pictures and texts to the grant whose mark they carry.
 
-    Each file has one answer: attributed; found, but not attributable; nothing found; not examined.
+    Each file has one answer: attributed; found, but not attributable; nothing found; not examined. A text that several
+    licensees had a part in has an answer for each of them.
 
     Where no decoded word is an issued identifier's, all issued ones are compared with what was read (a soft read).
 
     Where pictures were generated under a title, the suspect is also inverted with the registered pipeline, if its
     folder and the extra are there, and held against every recorded generation; one that is recognized is named.
+
+    Texts are plain ones, chats as JSON, of which the replies are read, and JSON lines. They are read with the tokenizer
+    that was registered with the model, as a whole and by their best part.
 
     With --pool all files together have one answer, and what each is too damaged to say adds up. Decide which files
     belong together before tracing any: a pool chosen by its results proves nothing.
@@ -69,9 +78,11 @@ def trace(
     Example:
       countermark trace suspect.jpg --use publish --where DE
       countermark trace post1.jpg post2.jpg post3.jpg --pool
+      countermark trace essay.txt chat.json --model models/prose
       countermark trace collage.png --regions --draw drawings
     """
     from countermark.workflows.drawings import draw_marks
+    from countermark.workflows.text_pages import write_pages
     from countermark.workflows.trace import Use, trace_files, trace_pool, trace_regions
 
     if pool and regions:
@@ -86,6 +97,8 @@ def trace(
         else:
             traces = trace_files(office, suspects, alpha=alpha, use=use, models=models)
         drawings = draw_marks(office, suspects, traces, folder) if folder else {}
+        if folder:
+            drawings |= write_pages(office, suspects, traces, folder, partial(page_caption, session), models=models)
     document = {"traces": [_shown(each, drawings.get(each.id)) for each in traces]}
     session.answer("traces", document, "\n\n".join(describe(session, each, drawings.get(each.id)) for each in traces))
     return status(traces)
@@ -124,7 +137,7 @@ def _rows(session: Session, trace: Trace) -> list[Row]:
         rows.append(
             (
                 session.tr("pool"),
-                session.tr("{count} pictures, {examined} examined", count=len(trace.pictures), examined=examined),
+                session.tr("{count} files, {examined} examined", count=len(trace.pictures), examined=examined),
             )
         )
     if trace.region:
@@ -139,7 +152,7 @@ def _rows(session: Session, trace: Trace) -> list[Row]:
                     "found under title {title}, epoch {epoch}; {geometry}",
                     title=trace.title,
                     epoch=trace.epoch,
-                    geometry=_geometry(session, trace.geometry),
+                    geometry=_geometry(session, trace.geometry, is_text=_is_text(trace)),
                 ),
             )
         )
@@ -149,6 +162,13 @@ def _rows(session: Session, trace: Trace) -> list[Row]:
         corrected = session.tr("corrected for {geometries} geometries and {keys} keys", **many)
         if trace.method is not None and trace.method.startswith("image.noise"):
             corrected = session.tr("corrected for {geometries} hypotheses and {keys} keys", **many)
+        if _is_text(trace):
+            corrected = session.tr(
+                "corrected for {parts} parts, {readings} readings and {identifiers} identifiers",
+                parts=tried["geometries"],
+                readings=tried["keys"],
+                identifiers=tried.get("identifiers", 1),
+            )
         rows.append(("p_ours", f"{_show_p(trace.p_ours['value'])}  {corrected}"))
     if trace.p_innocent is not None:
         tried = trace.p_innocent["corrected_for"]
@@ -237,8 +257,8 @@ def _coverage(session: Session, coverage: dict[str, Any]) -> str:
     return session.tr("{answer}: {reason}", answer=said, reason=session.tr(", ").join(reasons)) if reasons else said
 
 
-def _geometry(session: Session, geometry: dict[str, Any]) -> str:
-    """Say how the suspect differs from the original's frame, as the detector reports it."""
+def _geometry(session: Session, geometry: dict[str, Any], *, is_text: bool) -> str:
+    """Say how a picture differs from the original's frame, or which part of a text was read, as the detector says."""
     parts = []
     if "scale" in geometry:
         parts.append(session.tr("tile scale {value}", value=f"{geometry['scale']:.3f}"))
@@ -246,7 +266,18 @@ def _geometry(session: Session, geometry: dict[str, Any]) -> str:
         parts.append(session.tr("rotation {value} degrees", value=f"{geometry['rotation_deg']:.2f}"))
     if geometry.get("mirrored"):
         parts.append(session.tr("mirrored"))
+    if "first" in geometry:
+        parts.append(session.tr("tokens {first} to {last}", first=geometry["first"], last=geometry["last"]))
+    if "characters" in geometry:
+        start, end = geometry["characters"]
+        parts.append(session.tr("characters {start} to {end}", start=start, end=end))
+    if not parts and is_text:
+        return session.tr("several texts, read as one")
     return session.tr(", ").join(parts) or session.tr("geometry as it was")
+
+
+def _is_text(trace: Trace) -> bool:
+    return trace.method is not None and trace.method.startswith("text.")
 
 
 def _show_p(value: float) -> str:
@@ -269,6 +300,7 @@ def _reasons(session: Session) -> dict[str, str]:
         "word-not-read": session.tr("its word could not be read"),
         "identifier-never-issued": session.tr("its identifier was never issued"),
         "identifier-never-delivered": session.tr("its identifier is a reserved one that nobody ever got"),
+        "mark-below-level": session.tr("what names the licensee does not prove the mark at this level"),
         "too-many-candidates": session.tr("too many identifiers to tell one from chance at this level"),
         "nothing-generated": session.tr("nothing was generated under the key"),
         "no-pipeline": session.tr("the registered pipeline cannot be loaded here"),
@@ -279,6 +311,13 @@ def _reasons(session: Session) -> dict[str, str]:
         "unsupported-image": session.tr("not a picture of a kind that is examined"),
         "hostile-file": session.tr("the file is damaged or breaks a limit"),
         "input": session.tr("the file cannot be read as a picture"),
+        "not-a-picture": session.tr("it is a text, and there are no keys for texts"),
+        "not-a-text": session.tr("it is a picture, and there are no keys for pictures"),
+        "no-text": session.tr("it holds no text of a model"),
+        "too-short": session.tr("the text is too short"),
+        "too-long": session.tr("the text is too long"),
+        "tokenizer-missing": session.tr("the registered tokenizer is not at hand"),
+        "tokenizer-mismatch": session.tr("the tokenizer at hand is not the registered one"),
     }
 
 

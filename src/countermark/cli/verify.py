@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,12 +36,16 @@ _KEY_LIMIT = 4096
     type=click.Path(path_type=Path),
     metavar="FILE",
     multiple=True,
-    help="The file that the case is about; give it once for each picture of a pool.",
+    help="The file that the case is about; give it once for each file of a pool.",
 )
 @click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
 @click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
 @click.option("--alpha", type=float, default=1e-6, show_default=True, help="Demand both p-values at this level.")
 @click.option("--key", type=click.Path(path_type=Path), metavar="FILE", help="Disclosed key: read the suspect again.")
+@click.option(
+    "--tokenizer", type=click.Path(path_type=Path), metavar="PATH",
+    help="The model's tokenizer.json, or its folder: to read a text again.",
+)  # fmt: skip
 def verify(
     bundle: Path,
     trust: Path | None,
@@ -50,6 +54,7 @@ def verify(
     audience: str | None,
     alpha: float,
     key: Path | None,
+    tokenizer: Path | None,
 ) -> int:
     """Verify a bundle offline, step by step. Needs no workspace, no network and no extras.
 
@@ -57,10 +62,11 @@ def verify(
     trust file or suspect nobody has vouched for the issuer, or for what it is about.
 
     That the observations came from the suspect is the office's word. With --key, which the office discloses to an
-    expert, the suspect is read again here; this alone needs the extra "image".
+    expert, the suspect is read again here; this alone needs the extra "image", or "text" and the model's tokenizer.
 
     Example:
       countermark verify case.zip --trust trust.json --suspect suspect.jpg --case 2026-017
+      countermark verify case.zip --trust trust.json --suspect post.txt --key key.json --tokenizer tokenizer.json
     """
     from countermark.evidence.verification import VERIFIED
     from countermark.evidence.verification import verify as check
@@ -74,21 +80,40 @@ def verify(
     except CountermarkError as error:
         steps.failed(error)
         raise
-    reading = _read_again(data, verified, suspects, key, alpha) if key else None
+    reading = _read_again(data, verified, suspects, key, tokenizer, alpha) if key else None
     session.answer("verification", _document(verified, reading), _conclusion(session, verified, reading))
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
-def _read_again(data: bytes, verified: VerifiedBundle, suspects: Sequence[Path], key: Path, alpha: float) -> Detection:
+def _read_again(
+    data: bytes,
+    verified: VerifiedBundle,
+    suspects: Sequence[Path],
+    key: Path,
+    tokenizer: Path | None,
+    alpha: float,
+) -> Detection:
     from countermark.evidence.rereading import read_embedding_key, reread
-    from countermark.marking.image.files import read_pixels
+    from countermark.marking.text.tokens import TextTokenizer
 
     if not suspects:
         raise InputError("give the suspect, to read it again", hint="With --suspect FILE.")
+    is_text = "tokenizer" in verified.statement
+    if is_text and tokenizer is None:
+        raise InputError("give the model's tokenizer, to read a text again", hint="With --tokenizer PATH.")
     disclosed = read_embedding_key(read_file(key, limit=_KEY_LIMIT))
     examined = {each["suspect"] for each in verified.statement.get("pictures", ()) if each["examined"]}
-    pictures = (read_pixels(path) for path in suspects if len(suspects) == 1 or _file_digest(path) in examined)
-    return reread(data, verified, pictures, disclosed, alpha=alpha)
+    given = (path for path in suspects if len(suspects) == 1 or _file_digest(path) in examined)
+    opened = TextTokenizer.open(tokenizer) if is_text and tokenizer else None
+    return reread(data, verified, _contents(given, is_text), disclosed, alpha=alpha, tokenizer=opened)
+
+
+def _contents(paths: Iterable[Path], is_text: bool) -> Iterable[Any]:
+    """Return what is read of suspects: the texts in each, or pixels."""
+    from countermark.marking.image.files import read_pixels
+    from countermark.marking.text.files import read_texts
+
+    return ((read_texts(path) or []) if is_text else read_pixels(path) for path in paths)
 
 
 def _caveats(verified: VerifiedBundle, reading: Detection | None) -> tuple[str, ...]:
@@ -196,8 +221,12 @@ def _stated_suspect(session: Session, stated: Mapping[str, Any]) -> str:
     if "region" in stated:
         return session.tr("{suspect}  (in its part {region})", suspect=stated["suspect"], region=stated["region"])
     pictures = len(stated.get("pictures", ()))
-    pooled = session.tr("{suspect}  (a pool of {count} pictures)", suspect=stated["suspect"], count=pictures)
-    return pooled if pictures else str(stated["suspect"])
+    if not pictures:
+        return str(stated["suspect"])
+    named = {"suspect": stated["suspect"], "count": pictures}
+    if "tokenizer" in stated:
+        return session.tr("{suspect}  (a pool of {count} texts)", **named)
+    return session.tr("{suspect}  (a pool of {count} pictures)", **named)
 
 
 def _licensee(verified: VerifiedBundle) -> str:

@@ -7,7 +7,9 @@ office rotates the epoch afterwards, and discloses to an expert rather than into
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import replace
 from typing import Any
 
 from countermark.core.canonical import digest, parse_json
@@ -15,11 +17,14 @@ from countermark.core.keys import Secret
 from countermark.core.payload import permute, read_identifier
 from countermark.errors import InputError, PolicyUnmet, ProofInvalid
 from countermark.evidence.bundle import unpack
-from countermark.evidence.findings import innocence
+from countermark.evidence.findings import innocence, presence
 from countermark.evidence.verification import VerifiedBundle
 from countermark.marking import Detection
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.reading import pool, recompute
+from countermark.marking.text.pieces import look_at
+from countermark.marking.text.sampling import TextMark
+from countermark.marking.text.tokens import TextTokenizer
 
 EMBEDDING_KEY_FORMAT = "countermark.embedding-key/1"
 
@@ -40,23 +45,31 @@ def read_embedding_key(data: bytes) -> Secret:
 
 
 def reread(
-    data: bytes, verified: VerifiedBundle, pictures: Iterable[Any], embedding_key: Secret, *, alpha: float = 1e-6
+    data: bytes,
+    verified: VerifiedBundle,
+    suspects: Iterable[Any],
+    embedding_key: Secret,
+    *,
+    alpha: float = 1e-6,
+    tokenizer: TextTokenizer | None = None,
 ) -> Detection:
-    """Detect the mark in the suspect's pixels and hold the reading against the bundle's.
+    """Detect the mark in the suspect and hold the reading against the bundle's.
 
     Args:
         data: the zip file that was verified.
         verified: what ``verify`` returned for it, with the suspect's digest checked.
-        pictures: pixels of the suspect, (H, W, 3) uint8; of a pool, of each picture that was examined, in any order.
-            Where the statement is about a region of the suspect, that is read.
+        suspects: pixels of the suspect, (H, W, 3) uint8; of a pool, of each picture that was examined, in any order.
+            Where the statement is about a region of the suspect, that is read. Of a text, lists of the texts in it, or
+            in each file of the pool (``marking.text.files``).
         embedding_key: disclosed by the office.
         alpha: the verifier's level for the reading; not the statement's.
+        tokenizer: that a text is read with; its digest stands in the statement.
 
     Returns:
-        The detection made here.
+        The detection made here; its ``p_value`` is p_ours, as statements have it.
 
     Raises:
-        PolicyUnmet: the suspect was not checked before, the method is another, or the reading differs.
+        PolicyUnmet: the suspect was not checked before, the method or the tokenizer is another, or the reading differs.
         ProofInvalid: the key is not the one that was committed to on the ledger.
     """
     if "suspect-not-checked" in verified.caveats:
@@ -65,16 +78,39 @@ def reread(
     part = bundle.json("detection.json")
     if digest("embedding-key/1", embedding_key.reveal()).hex() != part["embedding_commitment"]:
         raise ProofInvalid("the disclosed key is not the one committed to on the ledger")
-    if part["method"] != LatticeMark.METHOD:
+    if part["method"] == LatticeMark.METHOD:
+        looks = _look_at_pictures(LatticeMark(embedding_key), suspects, verified.statement)
+    elif part["method"] == TextMark.METHOD:
+        looks = _look_at_texts(TextMark(embedding_key), suspects, verified.statement, tokenizer)
+    else:
         raise PolicyUnmet("the bundle's method is {method}", method=str(part["method"])[:200])
-    parts = (_part(picture, verified.statement.get("region")) for picture in pictures)
-    seen = [each for each in map(LatticeMark(embedding_key).detect, parts) if isinstance(each, Detection)]
     identifier = read_identifier(bundle.json("opening.json")["identifier"])
     word = permute(Secret(bytes.fromhex(part["permutation_key"])), identifier)
-    found = pool(seen) if seen and "pictures" in verified.statement else next(iter(seen), None)
-    if found is None or not found.significant(alpha) or _innocence(found, word, verified.statement) > alpha:
+    found = [each for look in looks for each in _with_word(look, word, verified.statement, len(looks), alpha)]
+    if not found:
         raise PolicyUnmet("reading the suspect again does not give the word of the bundle")
-    return found
+    return min(found, key=lambda each: each.p_value)
+
+
+def _look_at_pictures(mark: LatticeMark, pictures: Iterable[Any], statement: Mapping[str, Any]) -> list[Detection]:
+    parts = (_part(picture, statement.get("region")) for picture in pictures)
+    seen = [each for each in map(mark.detect, parts) if isinstance(each, Detection)]
+    return [pool(seen)] if seen and "pictures" in statement else seen[:1]
+
+
+def _look_at_texts(
+    mark: TextMark, files: Iterable[Any], statement: Mapping[str, Any], tokenizer: TextTokenizer | None
+) -> list[Detection]:
+    if tokenizer is None or tokenizer.digest != statement.get("tokenizer"):
+        raise PolicyUnmet("a text is read again with the tokenizer that the statement names, and no other")
+    rows = [tokenizer.rows(text) for texts in files for text in texts]
+    if len(rows) == 1 and "pictures" not in statement:
+        looks = look_at(mark, rows[0])
+        return list(looks) if isinstance(looks, tuple) else []
+    seen = mark.detect(*rows)
+    if not isinstance(seen, Detection):
+        return []
+    return [pool([seen])] if "pictures" in statement else [seen]
 
 
 def _part(picture: Any, region: Any) -> Any:
@@ -87,6 +123,13 @@ def _part(picture: Any, region: Any) -> Any:
     return picture[top:bottom, left:right]
 
 
-def _innocence(found: Detection, word: int, statement: Mapping[str, Any]) -> float:
+def _with_word(
+    found: Detection, word: int, statement: Mapping[str, Any], looks: int, alpha: float
+) -> Iterator[Detection]:
+    """Yield a reading made here, one of so many, with its p_ours, if it holds the word and both p-values the level."""
+    reading = recompute(found.method, found.observations)
     issued = int(statement["p_innocent"]["corrected_for"]["identifiers"])
-    return innocence(recompute(found.method, found.observations), word, statement, issued)
+    p_ours = presence(reading, word, looks, issued)
+    with suppress(PolicyUnmet):  # the word is not what was read
+        if max(p_ours, innocence(reading, word, statement, issued)) <= alpha:
+            yield replace(found, p_value=p_ours)

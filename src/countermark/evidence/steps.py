@@ -15,6 +15,7 @@ from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from countermark.artifact import ModelManifest
+from countermark.artifact.directory import TOKENIZER
 from countermark.core.canonical import digest, document_digest, parse_json, read_digest, show_digest
 from countermark.core.dsse import open_document, read_unverified
 from countermark.core.keys import PublicKey, Secret, epoch_commitment, key_commitment
@@ -255,7 +256,16 @@ def _title(check: Check) -> Detail:
         raise ProofInvalid("the title on the ledger is of another model, manifest or holder")
     if _entry(check, "title")["manifest"] != show_digest(manifest.digest):
         raise ProofInvalid("the log entry of the title is of another manifest")
+    _tokenizer(check, manifest)
     return say("title {number}: {name}", number=check.title["titleId"], name=manifest.name)
+
+
+def _tokenizer(check: Check, manifest: ModelManifest) -> None:
+    """Check that a text was read with the tokenizer that was registered with the model."""
+    registered = [show_digest(record.sha256) for record in manifest.files if record.path == TOKENIZER]
+    is_text = str(check.bundle.json("detection.json")["method"]).startswith("text.")
+    if is_text and check.statement.get("tokenizer") not in registered:
+        raise ProofInvalid("the tokenizer is not the one that was registered with the model")
 
 
 def _offer(check: Check) -> Detail:

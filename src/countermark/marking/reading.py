@@ -40,6 +40,9 @@ _MODULES = {
     "image.noise/1": "countermark.marking.image.noise",
     "image.noise-ledger/1": "countermark.marking.image.noise_ledger",
     "text.gumbel/1": "countermark.marking.text.observations",
+    "text.gumbel-max/1": "countermark.marking.text.foreign.gumbel",
+    "text.kgw/1": "countermark.marking.text.foreign.green_list",
+    "text.synthid/1": "countermark.marking.text.foreign.synthid",
 }
 _LEAST_P = 1e-300
 

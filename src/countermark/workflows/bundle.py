@@ -15,7 +15,7 @@ from countermark.core.rlp import keccak256
 from countermark.errors import ConflictError, RightsError
 from countermark.evidence import log
 from countermark.evidence.bundle import Bundle, pack
-from countermark.evidence.findings import innocence
+from countermark.evidence.findings import innocence, presence
 from countermark.evidence.trust import MAX_CHECKPOINTS
 from countermark.licensing import Terms
 from countermark.marking.reading import recompute
@@ -135,7 +135,10 @@ class _CaseFile:
             "licensee": self.licensee.id,
             "alpha": trace.alpha,
             "read": trace.read,
-            "p_ours": {"value": min(1.0, keys["keys"] * reading.p_value), "corrected_for": keys},
+            "p_ours": {
+                "value": presence(reading, word, keys["keys"], issued),
+                "corrected_for": keys | ({"identifiers": issued} if "identifiers" in keys else {}),
+            },
             "p_innocent": {
                 "value": innocence(reading, word, read, issued),
                 "corrected_for": trace.p_innocent["corrected_for"] | {"identifiers": issued},
@@ -143,6 +146,7 @@ class _CaseFile:
             "coverage": trace.coverage,
             **({"pictures": pictures} if pictures else {}),
             **({"region": trace.region} if trace.region else {}),
+            **({"tokenizer": trace.tokenizer} if trace.tokenizer else {}),
         }
 
     def _key(self) -> DetectionKey:

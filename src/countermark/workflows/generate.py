@@ -26,7 +26,7 @@ from countermark.marking.image.lattice import MIN_SIDE, LatticeMark
 from countermark.marking.image.noise import NoiseMark
 from countermark.marking.image.noise_ledger import pack, pattern_digest
 from countermark.marking.image.resemblance import sketch
-from countermark.registry import Grant, Output, Title, log_entry
+from countermark.registry import Grant, Output, Record, Title, log_entry
 from countermark.workflows.license import usable_grant
 from countermark.workflows.mark import Marked, open_request, present_key, psnr_db, publish
 from countermark.workflows.office import Office, append, envelope_digest, sign
@@ -38,8 +38,11 @@ BATCH = 8
 MAX_WAYS = 8
 
 
-def request_pictures(grant: int, office: str, order: Order, key: SigningKey, *, clock: Clock) -> Envelope:
-    """Sign a request to generate pictures, as the licensee. Needs no workspace; of a source only its digest goes in."""
+def request_generation(grant: int, office: str, order: Record, key: SigningKey, *, clock: Clock) -> Envelope:
+    """Sign a request to generate what an order says, as the licensee.
+
+    Needs no workspace. Of a picture to start from only its digest goes in; prompts go in as they are.
+    """
     body = {
         "office": office,
         "grant": grant,
@@ -87,10 +90,10 @@ def generate_pictures(
     if request is None:
         if order is None:
             raise InputError("neither an order nor a signed request was given")
-        request = request_pictures(number, office.id, order, office.party_key(licensee), clock=office.clock)
+        request = request_generation(number, office.id, order, office.party_key(licensee), clock=office.clock)
     ordered = _ordered(open_request(office, request, number, licensee, "generate"))
     start = _source(ordered, source)
-    run = _Run(office, grant, title, request, ordered, _folder(out))
+    run = _Run(office, grant, title, request, ordered, make_folder(out))
     results = run.finish_interrupted()
     if run.left:
         painter = open_model(
@@ -128,7 +131,7 @@ class _Run:
         waiting = [(self._target(output), output) for output in found]
         done = []
         for target, output in waiting:
-            temporary = _temporary(target)
+            temporary = temporary_name(target)
             if temporary.exists() and show_digest(content_digest(temporary)) == output.content_digest:
                 publish(temporary, target)
                 done.append(Marked(target, output))
@@ -182,7 +185,7 @@ class _Run:
         target = self.out / f"grant-{self.grant.id}-{self.title.epoch}-{born['counter']:06d}.png"
         if target.exists():
             raise ConflictError("{path} exists", hint="Choose another folder with --out.", path=target)
-        temporary = _temporary(target)
+        temporary = temporary_name(target)
         write_image(_new_picture(pixels), marked, temporary)
         digest_text, moment = show_digest(content_digest(temporary)), self.office.now()
         with self.office.store.transaction() as transaction:
@@ -245,10 +248,22 @@ def _ordered(body: dict[str, Any]) -> Order:
     Raises:
         InputError: it holds none, or a malformed one.
     """
+    order = signed_order(body)
+    if "kind" in order:
+        raise InputError("the request does not order pictures", hint="Sign one for what the model of this title makes.")
+    return Order.from_json(order)
+
+
+def signed_order(body: dict[str, Any]) -> dict[str, Any]:
+    """Return what a signed request orders, of whatever kind.
+
+    Raises:
+        InputError: it orders nothing.
+    """
     order = body.get("order")
     if not isinstance(order, dict):
         raise InputError("the request holds no order")
-    return Order.from_json(order)
+    return order
 
 
 def _source(order: Order, source: Path | None) -> Pixels | None:
@@ -278,7 +293,12 @@ def model_directory(office: Office, title: Title) -> Path:
     return Path(directory)
 
 
-def _folder(out: Path) -> Path:
+def make_folder(out: Path) -> Path:
+    """Return a folder, made if missing.
+
+    Raises:
+        StorageError: it cannot be made.
+    """
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -286,7 +306,8 @@ def _folder(out: Path) -> Path:
     return out
 
 
-def _temporary(target: Path) -> Path:
+def temporary_name(target: Path) -> Path:
+    """Return what a file is called until its record and log entry are durable."""
     return target.with_name(f".{target.name}.part")
 
 

@@ -13,6 +13,8 @@ from countermark.workflows.anchor import anchor_log
 from countermark.workflows.office import Office, append, key_periods, load
 
 OFFICE_ROLES = ("platform", "log")
+#: Short names of methods, each with what its full names begin with.
+METHODS = {"lattice": "image.lattice/", "noise": "image.noise/", "sampling": "text.gumbel/"}
 
 
 def begin_key(transaction: Transaction, role: str, key: PublicKey, moment: str) -> None:
@@ -43,7 +45,7 @@ def rotate_key(office: Office, role: str) -> dict[str, Any]:
         return key_periods(transaction, role)[-1]
 
 
-def disclose_key(office: Office, number: int, epoch: int, *, method: str = "lattice") -> dict[str, Any]:
+def disclose_key(office: Office, number: int, epoch: int, *, method: str | None = None) -> dict[str, Any]:
     """Return the embedding key of a model's epoch, for an expert who reads a suspect again; the log records it.
 
     Whoever has it can write marks of that epoch, so the epoch must not be in use any more. The keys of its other
@@ -53,7 +55,7 @@ def disclose_key(office: Office, number: int, epoch: int, *, method: str = "latt
         office: where.
         number: the title.
         epoch: one that is over.
-        method: "lattice" or "noise".
+        method: one of ``METHODS``; None is the lattice's key, or of a language model the sampling mark's.
 
     Raises:
         NotFoundError: no such title, no such epoch, or no key of that method in it.
@@ -70,7 +72,8 @@ def disclose_key(office: Office, number: int, epoch: int, *, method: str = "latt
                 epoch=epoch,
                 title=number,
             )
-        keys = [key for key in office.epoch_keys(title, epoch) if key.method.startswith(f"image.{method}/")]
+        keys = office.epoch_keys(title, epoch)
+        keys = keys[:1] if method is None else [key for key in keys if key.method.startswith(METHODS[method])]
         if not keys:
             raise NotFoundError(
                 "epoch {epoch} of title {title} has no {method} key", epoch=epoch, title=number, method=method

@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from countermark.core.canonical import digest, document_digest, show_digest
 from countermark.core.dsse import Envelope, sign_document
@@ -23,6 +23,9 @@ from countermark.evidence import log
 from countermark.evidence.timestamp import TimestampAuthority
 from countermark.registry import Party, Store, Title, Transaction
 from countermark.workflows.pipelines import NoiseLedgers, Pipelines
+
+if TYPE_CHECKING:
+    from countermark.workflows.languages import Languages
 
 
 class Keyring(Protocol):
@@ -206,6 +209,7 @@ class Office:
     clock: Clock
     progress: Callable[[str], Progress]
     pipelines: Pipelines
+    languages: Languages
     noise: NoiseLedgers
 
     @property

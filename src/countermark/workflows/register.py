@@ -17,6 +17,7 @@ from countermark.core.keys import PublicKey, Secret, SigningKey, epoch_commitmen
 from countermark.errors import AlreadyRegistered, ConflictError, InputError
 from countermark.marking.image.lattice import LatticeMark
 from countermark.marking.image.noise import NoiseMark
+from countermark.marking.text.sampling import TextMark
 from countermark.registry import (
     ROLES,
     Party,
@@ -285,7 +286,13 @@ def _record_title(office: Office, transaction: Transaction, intent: Intent, rece
 
 
 def methods_of(layout: str) -> list[str]:
-    """Return the methods that mark a model's outputs: the lattice for all, the noise mark for diffusers pipelines."""
+    """Return the methods that mark a model's outputs, by its manifest's layout.
+
+    A language model's replies bear the sampling mark. For all others it is the lattice, and for diffusers pipelines the
+    noise mark too.
+    """
+    if layout == "causal-lm":
+        return [TextMark.METHOD]
     return [LatticeMark.METHOD, NoiseMark.METHOD] if layout == "diffusers" else [LatticeMark.METHOD]
 
 

@@ -1,39 +1,41 @@
-"""Trace a suspect: read it under every detection key, attribute, and say whether the grant covered the use.
+"""Trace suspects, pictures or texts: read each under every detection key, attribute, say whether the grant covers it.
 
-Several suspects of one account can be read as one (``trace_pool``), where each is too damaged for itself; and one that
-was put together from several pictures, part by part (``trace_regions``).
+Several suspects of one account can be read as one (``trace_pool``), where each is too damaged for itself; and a picture
+that was put together from several, part by part (``trace_regions``). A text that several licensees had a part in has an
+answer for each of them.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from countermark.core.canonical import show_digest
-from countermark.core.keys import DetectionKey
 from countermark.core.times import read_time
 from countermark.errors import InputError
 from countermark.licensing import SCOPES, Terms, coverage, is_country
-from countermark.marking import Detection, NotExamined
-from countermark.marking.image import noise_ledger
-from countermark.marking.image.files import content_digest, read_pixels
-from countermark.marking.image.lattice import LatticeMark
-from countermark.marking.image.noise import NoiseMark
-from countermark.marking.image.resemblance import resemblance
-from countermark.marking.reading import MAX_POOL, pool, pool_digest
-from countermark.registry import Grant, Output, Record, Title, Transaction
-from countermark.tracing import ATTRIBUTED, EXACT, NOT_ATTRIBUTABLE, RECORDED, Attribution, Sighting, attribute
-from countermark.workflows.noise_reader import NoiseReader, recorded_output
-from countermark.workflows.office import Office, load, party, titles
-from countermark.workflows.regions import Regions, look_at_windows
+from countermark.marking import Detection
+from countermark.marking.image.files import content_digest
+from countermark.marking.reading import MAX_POOL, pool_digest
+from countermark.registry import Grant, Output, Record, Transaction
+from countermark.tracing import ATTRIBUTED, EXACT, NOT_ATTRIBUTABLE, RECORDED, Attribution, Roster, Sighting, attribute
+from countermark.workflows.examiner import Examiner, Suspect
+from countermark.workflows.noise_reader import recorded_output
+from countermark.workflows.office import Office, load, party
+from countermark.workflows.regions import Regions
 
 DEFAULT_ALPHA = 1e-6
 #: Below this likeness no output is named. Unrelated photographs of one kind reached 0.80 at most in 91 pairs, copies
 #: rotated by 12 degrees with black corners 0.84 at least: a lead, which the report shows with its value.
 LIKENESS_FLOOR = 0.82
+#: The least share of a recorded text that a suspect text named after it holds: unrelated texts share a hundredth.
+CONTAINMENT_FLOOR = 0.15
+#: Licensees who are named for one text at most.
+MAX_ANSWERS = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,11 +45,16 @@ class Trace(Record):
     ``p_ours`` and ``p_innocent`` are objects ``{"value", "corrected_for"}`` or None; ``read`` says how the grant was
     found, ``exact``, ``soft`` or ``recorded`` (``tracing``); ``generation`` is the number of a recognized generation;
     ``coverage`` says whether the grant covered the use; ``output`` is the recognized generation's, or else the most
-    similar recorded output of the grant, a lead and not a statistic; ``copied_from`` is the output whose pattern the
+    similar recorded output of the grant, a lead and not a statistic (``likeness``: of a text, about how much of the
+    output stands in it); ``copied_from`` is the output whose pattern the
     mark has, where its picture is not like the suspect, onto which the mark may have been copied. ``pictures`` lists
-    what was pooled, as ``{"file", "suspect", "examined"}``; it is empty for a single file, and ``suspect`` is
-    ``pool_digest`` of a pool. ``region`` is the part of the suspect that was read, left, top, right and bottom in
-    pixels; None is all of it.
+    what was pooled, pictures or texts, as ``{"file", "suspect", "examined"}``; it is empty for a single file, and
+    ``suspect`` is ``pool_digest`` of a pool. ``region`` is the part of the suspect that was read, left, top, right and
+    bottom in pixels; None is all of it.
+
+    Of a text, ``geometry`` says which tokens were read, ``{"first", "last"}``, and between which ``characters`` of the
+    text they lie, where that is known; it is empty where several texts were read as one. ``tokenizer`` is the digest of
+    the ``tokenizer.json`` that made the tokens.
     """
 
     id: str
@@ -70,6 +77,7 @@ class Trace(Record):
     geometry: dict[str, Any] = field(default_factory=dict)
     method: str | None = None
     key_id: str | None = None
+    tokenizer: str | None = None
     statistic: float | None = None
     observations: dict[str, Any] = field(default_factory=dict)
     coverage: dict[str, Any] | None = None
@@ -109,23 +117,25 @@ def trace_files(
 ) -> list[Trace]:
     """Trace each file and keep the answers; a damaged file is an answer of its own ("not examined"), not an end.
 
+    A picture has one answer. A text has one for each grant whose mark it bears, the surest first, ``MAX_ANSWERS`` at
+    most, or else one that names nobody.
+
     Args:
         office: where.
-        suspects: picture files.
+        suspects: pictures, and texts as ``marking.text.files`` reads them.
         alpha: level for both p-values after all corrections; over 0, at most 0.05.
         use: what is known of the use.
-        models: directories of registered pipelines that are not where they were registered from.
+        models: directories of registered models that are not where they were registered from; of a language model its
+            tokenizer is enough.
 
     Raises:
         InputError: an alpha or a use out of range, or a file that is not there.
         NotFoundError: a model is none of those registered.
     """
-    examine, traces = _Examiner(office, alpha, len(suspects), models), []
-    for suspect in suspects:
-        picture = examine(suspect)
-        base = _base(office, suspect.name, picture.suspect, alpha)
-        traces.append(_conclude(office, base, picture.sightings, [picture], use or Use()))
-    return _keep(office, traces)
+    examine = Examiner(office, alpha, len(suspects), models)
+    examined = [examine(suspect) for suspect in suspects]
+    with _answering(office, examine, alpha, use) as desk:
+        return desk.keep([trace for each in examined for trace in _trace_each(desk, each)])
 
 
 def trace_pool(
@@ -136,40 +146,40 @@ def trace_pool(
     use: Use | None = None,
     models: Sequence[Path] = (),
 ) -> Trace:
-    """Read several pictures as one, and keep the one answer: their evidence adds up (``marking.reading``).
+    """Read several pictures, or several texts, as one, and keep the one answer: their evidence adds up.
 
-    Which pictures belong together is known from elsewhere, as of one account that posted them all, and settled before
-    any is read: p-values of a pool that was chosen by what its pictures show mean nothing.
+    Which files belong together is known from elsewhere, as of one account that posted them all, and settled before any
+    is read: p-values of a pool that was chosen by what its files show mean nothing.
 
     Args:
         office: where.
-        suspects: 2 to ``MAX_POOL`` different picture files; a damaged one is listed as not examined.
+        suspects: 2 to ``MAX_POOL`` different files; a damaged one is listed as not examined.
         alpha: level for both p-values after all corrections; over 0, at most 0.05.
         use: what is known of the use.
         models: as in ``trace_files``. Recorded generations are not pooled: each names one output.
 
     Raises:
-        InputError: too few or too many files, one twice, one that is not there, or an alpha or a use out of range.
+        InputError: too few or too many files, one twice, one that is not there, pictures and texts, or an alpha or a
+            use out of range.
         NotFoundError: a model is none of those registered.
     """
-    examine = _Examiner(office, alpha, len(suspects), models)
+    examine = Examiner(office, alpha, len(suspects), models)
     if not 2 <= len(suspects) <= MAX_POOL:
-        raise InputError("a pool holds 2 to {limit} pictures", limit=MAX_POOL)
-    pictures = [examine(suspect) for suspect in suspects]
-    digests = [picture.suspect for picture in pictures]
+        raise InputError("a pool holds 2 to {limit} files", limit=MAX_POOL)
+    digests = [show_digest(content_digest(suspect)) for suspect in suspects]
     if len(set(digests)) < len(digests):
-        raise InputError("a pool holds no picture twice")
-    base = _base(office, ", ".join(suspect.name for suspect in suspects), pool_digest(digests), alpha)
-    base["pictures"] = [picture.describe() for picture in pictures]
-    together = zip(*(picture.sightings for picture in pictures), strict=True)
-    sightings = [replace(each[0], seen=_pooled([s.seen for s in each]), owner=None) for each in together]
-    return _keep(office, [_conclude(office, base, sightings, pictures, use or Use())])[0]
+        raise InputError("a pool holds no file twice")
+    examined, sightings = examine.together(suspects)
+    names = ", ".join(suspect.name for suspect in suspects)
+    with _answering(office, examine, alpha, use) as desk:
+        answer, _ = desk.answer(names, pool_digest(digests), sightings, examined)
+        return desk.keep([replace(answer, pictures=[each.describe() for each in examined])])[0]
 
 
 def trace_regions(
     office: Office, suspects: list[Path], *, alpha: float = DEFAULT_ALPHA, use: Use | None = None
 ) -> list[Trace]:
-    """Trace each file part by part, by its lattice marks, and keep the answers, which say what ``region`` they are of.
+    """Trace each picture part by part, by its lattice marks, and keep the answers, which say what ``region`` is theirs.
 
     A file has an answer for each marked picture that parts of it come from, the clearest first, or else one that
     nothing was found or could not be examined. Takes about as many times as long as there are windows.
@@ -183,159 +193,105 @@ def trace_regions(
     Raises:
         InputError: an alpha or a use out of range, or a file that is not there.
     """
-    examine = _Examiner(office, alpha, len(suspects), ())
-    parts = [_trace_parts(office, suspect, examine.regions(suspect), alpha, use or Use()) for suspect in suspects]
-    return _keep(office, [trace for each in parts for trace in each])
+    examine = Examiner(office, alpha, len(suspects), ())
+    digests = [show_digest(content_digest(suspect)) for suspect in suspects]
+    seen = [examine.regions(suspect) for suspect in suspects]
+    with _answering(office, examine, alpha, use) as desk:
+        parts = zip(suspects, digests, seen, strict=True)
+        return desk.keep([trace for path, digest, found in parts for trace in _trace_parts(desk, path, digest, found)])
 
 
-def _trace_parts(office: Office, suspect: Path, seen: Regions, alpha: float, use: Use) -> list[Trace]:
-    digest, traces = show_digest(content_digest(suspect)), list[Trace]()
+def _trace_each(desk: _Desk, suspect: Suspect) -> list[Trace]:
+    """Return a picture's answer, or a text's: whoever was named is left out of the next question."""
+    traces, named = list[Trace](), frozenset[int]()
+    while len(traces) < MAX_ANSWERS:
+        trace, found = desk.answer(suspect.path.name, suspect.digest, suspect.sightings, [suspect], named)
+        if suspect.texts is None or trace.verdict != ATTRIBUTED or found.identifier is None:
+            return traces or [trace]
+        traces.append(trace)
+        named |= {found.identifier}
+    return traces
+
+
+def _trace_parts(desk: _Desk, path: Path, digest: str, seen: Regions) -> list[Trace]:
+    traces = list[Trace]()
     while True:
-        picture = _Picture(suspect, digest, seen.sightings(), seen)
-        trace = _conclude(office, _base(office, suspect.name, digest, alpha), picture.sightings, [picture], use)
+        suspect = Suspect(path, digest, sightings=seen.sightings(), regions=seen)
+        trace, _ = desk.answer(path.name, digest, suspect.sightings, [suspect])
         if trace.key_id is None or trace.verdict not in (ATTRIBUTED, NOT_ATTRIBUTABLE):
             return traces or [trace]
         traces.append(replace(trace, region=list(seen.box(trace.key_id))))
         seen = seen.without(trace.key_id)
 
 
-@dataclass(frozen=True, slots=True)
-class _Picture:
-    """A suspect file and what was seen in it under every key, or in a part of it."""
-
-    path: Path
-    suspect: str
-    sightings: list[Sighting]
-    regions: Regions | None = None
-
-    def describe(self) -> dict[str, Any]:
-        examined = any(isinstance(sighting.seen, Detection) for sighting in self.sightings)
-        return {"file": self.path.name, "suspect": self.suspect, "examined": examined}
-
-    def likeness(self, key: DetectionKey, output: Output) -> float:
-        """Return how alike a recorded output and this picture are, brought back by the geometry seen under a key."""
-        seen = next((s.seen for s in self.sightings if s.key is key and isinstance(s.seen, Detection)), None)
-        if seen is None:
-            return 0.0
-        pixels = read_pixels(self.path)
-        if self.regions is not None:
-            left, top, right, bottom = self.regions.box(key.key_id)
-            pixels = pixels[top:bottom, left:right]
-        return resemblance(pixels, seen.geometry, output.sketch)
-
-
-class _Examiner:
-    """Reads one file after the other under every key of the office."""
-
-    def __init__(self, office: Office, alpha: float, files: int, models: Sequence[Path]) -> None:
-        if not 0 < alpha <= 0.05:
-            raise InputError("alpha lies between 0 and 0.05, not at {alpha}", alpha=alpha)
-        with office.store.transaction() as transaction:
-            keys = [
-                (title, epoch, key)
-                for title in titles(transaction)
-                for epoch in range(len(title.methods))
-                for key in office.epoch_keys(title, epoch)
-            ]
-        self._keys = [(title.id, epoch, key) for title, epoch, key in keys if key.method != NoiseMark.METHOD]
-        self._born: dict[int, tuple[Title, list[tuple[int, DetectionKey]]]] = {}
-        for title, epoch, key in keys:
-            if key.method == NoiseMark.METHOD:
-                self._born.setdefault(title.id, (title, []))[1].append((epoch, key))
-        self._read_noise = NoiseReader(office, models)
-        self._progress, self._done, self._total = office.progress("trace"), 0, files * len(keys)
-        self._progress(0, self._total, "readings")
-
-    def __call__(self, suspect: Path) -> _Picture:
-        picture = _Picture(suspect, show_digest(content_digest(suspect)), [])
-        try:
-            pixels = read_pixels(suspect)
-        except InputError as error:
-            pixels, damage = None, NotExamined(error.code, str(error))
-        for title, epoch, key in self._keys:
-            seen = damage if pixels is None else _look(key, pixels)
-            picture.sightings.append(Sighting(title, epoch, key, seen))
-            self._advance(1)
-        for model, epochs in self._born.values():
-            if pixels is None:
-                born = [Sighting(model.id, epoch, key, damage) for epoch, key in epochs for _ in range(2)]
-            else:
-                born = self._read_noise(model, epochs, pixels, picture.sightings)
-            picture.sightings.extend(born)
-            self._advance(len(epochs))
-        return picture
-
-    def regions(self, suspect: Path) -> Regions:
-        """Read a file window by window; noise marks are not read so."""
-        try:
-            pixels = read_pixels(suspect)
-        except InputError as error:
-            pixels, damage = None, NotExamined(error.code, str(error))
-        seen = []
-        for title, epoch, key in self._keys:
-            seen.append((title, epoch, key, damage if pixels is None else look_at_windows(key, pixels)))
-            self._advance(1)
-        self._advance(sum(len(epochs) for _, epochs in self._born.values()))
-        return Regions(tuple(seen))
-
-    def _advance(self, readings: int) -> None:
-        self._done += readings
-        self._progress(self._done, self._total, "readings")
-
-
-def _look(key: DetectionKey, pixels: Any) -> Detection | NotExamined:
-    if key.method != LatticeMark.METHOD:
-        return NotExamined("other-method", f"this version does not read {key.method}")
-    return LatticeMark(key.embedding, key_id=key.key_id).detect(pixels)
-
-
-def _pooled(looks: Sequence[Detection | NotExamined]) -> Detection | NotExamined:
-    detections = [look for look in looks if isinstance(look, Detection) and look.method != noise_ledger.METHOD]
-    if detections:
-        return pool(detections)
-    missing = [look for look in looks if isinstance(look, NotExamined)]
-    return missing[0] if missing else NotExamined("not-pooled", "recorded generations are not pooled")
-
-
-def _base(office: Office, file: str, suspect: str, alpha: float) -> dict[str, Any]:
-    trace = f"t-{secrets.token_hex(6)}"
-    return {"id": trace, "file": file, "suspect": suspect, "alpha": alpha, "traced_at": office.now()}
-
-
-def _keep(office: Office, traces: list[Trace]) -> list[Trace]:
-    with office.store.transaction() as transaction:
-        for trace in traces:
-            transaction.put("trace", trace.id, trace.to_json(), index=(trace.suspect,))
-    return traces
-
-
-def _conclude(
-    office: Office, base: dict[str, Any], sightings: Sequence[Sighting], pictures: Sequence[_Picture], use: Use
-) -> Trace:
+@contextmanager
+def _answering(office: Office, examine: Examiner, alpha: float, use: Use | None) -> Iterator[_Desk]:
     issued = office.ledger.identifiers_issued()
     with office.store.transaction() as transaction:
+        yield _Desk(office, transaction, examine, alpha, use or Use(), issued)
+
+
+class _Desk:
+    """Answers about what was examined, in one transaction."""
+
+    def __init__(
+        self, office: Office, transaction: Transaction, examine: Examiner, alpha: float, use: Use, issued: int
+    ) -> None:
+        self._transaction, self._examine, self._alpha, self._use = transaction, examine, alpha, use
+        self._issued, self._roster, self._now = issued, Roster(transaction.identifiers), office.now
+
+    def answer(
+        self,
+        file: str,
+        digest: str,
+        sightings: Sequence[Sighting],
+        suspects: Sequence[Suspect],
+        named: frozenset[int] = frozenset(),
+    ) -> tuple[Trace, Attribution]:
+        """Return the answer about one suspect, or about several read as one, and what it was made from."""
         found = attribute(
             sightings,
-            alpha=base["alpha"],
-            identifiers_issued=issued,
-            issued_to=transaction.issued_to,
-            identifiers=transaction.identifiers,
+            alpha=self._alpha,
+            identifiers_issued=self._issued,
+            issued_to=self._transaction.issued_to,
+            roster=self._roster,
+            excluded=named,
         )
-        fields = base | _statistics(found)
+        now = self._now()
+        fields = {
+            "id": f"t-{secrets.token_hex(6)}",
+            "file": file,
+            "suspect": digest,
+            "alpha": self._alpha,
+            "traced_at": now,
+            **_statistics(found),
+            **({} if found.sighting is None else self._examine.describe(found.sighting, suspects)),
+        }
         if found.verdict == ATTRIBUTED and found.owner is not None and found.sighting is not None:
-            grant = Grant.from_json(load(transaction, "grant", found.owner.removeprefix("grant:")))
-            member = party(transaction, grant.licensee)
-            fields |= {
-                "grant": grant.id,
-                "licensee": member.id,
-                "licensee_name": member.name,
-                "coverage": _coverage(transaction, grant, use, base["traced_at"]),
-            }
+            fields |= self._accused(found.owner, found.sighting, suspects, now, by_words=found.read != RECORDED)
         if found.read == RECORDED and found.sighting is not None:
-            fields |= _generated(transaction, found.sighting, pictures)
-        elif fields.get("grant") is not None and found.sighting is not None:
-            fields |= _likely_output(transaction, grant, pictures, found.sighting)
-    return Trace(**fields)
+            fields |= _generated(self._transaction, found.sighting, suspects)
+        return Trace(**fields), found
+
+    def keep(self, traces: list[Trace]) -> list[Trace]:
+        """Keep answers, and return them."""
+        for trace in traces:
+            self._transaction.put("trace", trace.id, trace.to_json(), index=(trace.suspect,))
+        return traces
+
+    def _accused(
+        self, owner: str, sighting: Sighting, suspects: Sequence[Suspect], now: str, *, by_words: bool
+    ) -> dict[str, Any]:
+        """Return whose grant it is, whether it covered the use, and which output the suspects are likely made from."""
+        grant = Grant.from_json(load(self._transaction, "grant", owner.removeprefix("grant:")))
+        member = party(self._transaction, grant.licensee)
+        return {
+            "grant": grant.id,
+            "licensee": member.id,
+            "licensee_name": member.name,
+            "coverage": _coverage(self._transaction, grant, self._use, now),
+            **(_likely_output(self._transaction, grant, suspects, sighting) if by_words else {}),
+        }
 
 
 def _statistics(found: Attribution) -> dict[str, Any]:
@@ -348,7 +304,8 @@ def _statistics(found: Attribution) -> dict[str, Any]:
         "p_ours": {
             "value": found.p_ours,
             "corrected_for": {"geometries": seen.searched, "keys": found.keys_tried}
-            | ({"pictures": pictures} if pictures else {}),
+            | ({"pictures": pictures} if pictures and found.p_ours_identifiers is None else {})
+            | ({} if found.p_ours_identifiers is None else {"identifiers": found.p_ours_identifiers}),
         },
         "geometry": dict(seen.geometry),
         "method": seen.method,
@@ -368,14 +325,14 @@ def _statistics(found: Attribution) -> dict[str, Any]:
     return fields
 
 
-def _generated(transaction: Transaction, sighting: Sighting, pictures: Sequence[_Picture]) -> dict[str, Any]:
+def _generated(transaction: Transaction, sighting: Sighting, pictures: Sequence[Suspect]) -> dict[str, Any]:
     """Return which generation was recognized, and its output."""
     assert isinstance(sighting.seen, Detection)  # nothing else is recognized
     counter = int(sighting.seen.observations["name"])
     output = recorded_output(transaction, sighting.title, sighting.epoch, counter)
     if output is None:
         return {"generation": counter}
-    same = output.content_digest in {picture.suspect for picture in pictures}
+    same = output.content_digest in {picture.digest for picture in pictures}
     shown = {"content": output.content_digest, "log_index": output.log_index, "time": output.time}
     return {"generation": counter, "output": {**shown, "likeness": None, "is_identical": same}}
 
@@ -400,25 +357,26 @@ def _coverage(transaction: Transaction, grant: Grant, use: Use, now: str) -> dic
 
 
 def _likely_output(
-    transaction: Transaction, grant: Grant, pictures: Sequence[_Picture], sighting: Sighting
+    transaction: Transaction, grant: Grant, pictures: Sequence[Suspect], sighting: Sighting
 ) -> dict[str, Any]:
     """Return the output that the suspects are likely made from, or the one that their mark was copied from.
 
     A pattern is one of 16,384, so outputs that have the suspect's are looked at alone, if there are any.
     """
     outputs = [Output.from_json(body) for body in transaction.find("output", f"grant:{grant.id}")]
-    suspects = {picture.suspect for picture in pictures}
+    suspects = {picture.digest for picture in pictures}
     exact = [output for output in outputs if output.content_digest in suspects]
     if exact:
         return {"output": _shown(exact[0], 1.0) | {"is_identical": True}}
+    floor = LIKENESS_FLOOR if any(picture.texts is None for picture in pictures) else CONTAINMENT_FLOOR
     pattern = sighting.seen.nonce if isinstance(sighting.seen, Detection) else None
     same = [output for output in outputs if output.pattern is not None and output.pattern == pattern]
     scored = [(picture.likeness(sighting.key, output), output) for picture in pictures for output in same or outputs]
     likeness, best = max(scored, key=lambda pair: pair[0], default=(0.0, None))
-    if best is None or (likeness < LIKENESS_FLOOR and not same):
+    if best is None or (likeness < floor and not same):
         return {}
     shown = _shown(best, likeness) | {"is_identical": False}
-    return {"copied_from": shown} if likeness < LIKENESS_FLOOR else {"output": shown}
+    return {"copied_from": shown} if likeness < floor else {"output": shown}
 
 
 def _shown(output: Output, likeness: float) -> dict[str, Any]:

@@ -63,7 +63,7 @@ def mix(one: Units, other: Units, length: int) -> Units:
 def apply(name: str, text: str, *, seed: int = 0) -> str:
     """Return an edited text: ``substitute(0.1)``, ``delete(0.2)`` or ``swap(0.1)`` of words, several joined by ``+``.
 
-    A word that takes another's place is drawn from the same text. White space goes with the word behind it.
+    A word that takes another's place is drawn from the same text. What is left out takes its white space along.
 
     Raises:
         InputError: an edit that does not exist, or a share that is no number from 0 to 1.
@@ -73,8 +73,11 @@ def apply(name: str, text: str, *, seed: int = 0) -> str:
     generator, order = np.random.Generator(np.random.PCG64(seed)), np.arange(len(words))
     for edit, share in steps:
         order = edit(order, share, generator)
-    gaps = _own_gaps(words, order)
-    return "".join(gap + words[at][1] for gap, at in zip(gaps, order.tolist(), strict=True)) + _end(text)
+    # Every place keeps its white space, so that a text's lines stay lines.
+    places = range(len(words)) if len(order) == len(words) else order.tolist()
+    return "".join(words[place][0] + words[at][1] for place, at in zip(places, order.tolist(), strict=True)) + _end(
+        text
+    )
 
 
 def _substituted(units: Units, share: float, generator: np.random.Generator) -> Units:
@@ -94,12 +97,6 @@ def _step(text: str) -> tuple[Callable[[Units, float, np.random.Generator], Unit
         known = ", ".join(f"{name}(share)" for name in EDITS)
         raise InputError("no such edit: {name}", name=text, hint="Known are: {known}", known=known)
     return EDITS[match[1]], float(match[2])
-
-
-def _own_gaps(words: list[tuple[str, str]], order: Units) -> list[str]:
-    """Return the white space before every word of an edited text: its own, and none before the first."""
-    gaps = [words[at][0] for at in order.tolist()]
-    return ["", *gaps[1:]] if gaps and order[0] != 0 else gaps
 
 
 def _end(text: str) -> str:

@@ -9,6 +9,7 @@ that a suspect holds estimates how much of the reply stands in it, whatever else
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -31,8 +32,14 @@ def containment(texts: Sequence[str], recorded: Mapping[str, Any]) -> float:
     """
     data = base64.b64decode(str(recorded.get("shingles", "")))
     kept = [data[at : at + _BYTES] for at in range(0, len(data), _BYTES)]
-    held = set[bytes]().union(*map(_shingles, texts))
+    held = _held(tuple(texts))
     return sum(each in held for each in kept) / len(kept) if kept else 0.0
+
+
+@functools.lru_cache(maxsize=4)
+def _held(texts: tuple[str, ...]) -> frozenset[bytes]:
+    """Return the shingles of texts, which one suspect is asked for once for every reply."""
+    return frozenset().union(*map(_shingles, texts))
 
 
 def _shingles(text: str) -> set[bytes]:

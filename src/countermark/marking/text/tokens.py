@@ -70,10 +70,15 @@ class TextTokenizer:
         Raises:
             InputError: a text of more than ``MAX_TEXT_BYTES``.
         """
-        if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
-            raise InputError("a text has at most {limit} bytes", limit=MAX_TEXT_BYTES)
-        clean = text.encode(errors="replace").decode()
-        return np.array(self._tokenizer.encode(clean, add_special_tokens=False).ids, dtype=np.int64)
+        return np.array(self._encoding(text).ids, dtype=np.int64)
+
+    def places(self, text: str) -> list[tuple[int, int]]:
+        """Return where each token begins and ends in a text, in characters; parts of one character share its place.
+
+        Raises:
+            InputError: as ``encode``.
+        """
+        return [(int(start), int(end)) for start, end in self._encoding(text).offsets]
 
     def decode(self, tokens: Tokens) -> str:
         """Return the text of tokens (n,), special ones left out."""
@@ -89,3 +94,8 @@ class TextTokenizer:
             return (whole,)
         spaced = self.encode(" " + text)[:_EDGE]
         return (spaced, whole) if not np.array_equal(spaced, whole[:_EDGE]) else (whole,)
+
+    def _encoding(self, text: str) -> Any:
+        if len(text.encode(errors="surrogatepass")) > MAX_TEXT_BYTES:
+            raise InputError("a text has at most {limit} bytes", limit=MAX_TEXT_BYTES)
+        return self._tokenizer.encode(text.encode(errors="replace").decode(), add_special_tokens=False)
