@@ -489,20 +489,28 @@ def test_a_notice_says_when_it_takes_effect_and_is_withdrawn(desk: Desk) -> None
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def read_terminal(terminal: int) -> str:
+    """Read until the other end is closed. A terminal that nobody reads stops who writes to it after some kilobytes."""
+    drawn = b""
+    with contextlib.suppress(OSError), os.fdopen(terminal, "rb", buffering=0) as stream:
+        while part := stream.read(65536):
+            drawn += part
+    return drawn.decode(errors="replace")
+
+
 def test_progress_is_drawn_on_a_terminal_alone_and_respects_no_color(desk: Desk) -> None:
     import pty
 
     terminal, slave = pty.openpty()
     environment = os.environ | {"COUNTERMARK_PASSPHRASE": PASSPHRASE, "NO_COLOR": "1", "COUNTERMARK_LANG": "en"}
     arguments = [sys.executable, "-m", "countermark.cli", "-w", str(desk.folder / "office")]
-    done = subprocess.run(
+    with subprocess.Popen(
         [*arguments, "trace", str(desk.folder / "photo.png")],
-        env=environment, stdin=slave, stdout=subprocess.PIPE, stderr=slave, text=True, check=False,
-    )  # fmt: skip
-    os.close(slave)
-    drawn = os.read(terminal, 65536).decode()
-    os.close(terminal)
-    assert done.returncode == 1
+        env=environment, stdin=slave, stdout=subprocess.PIPE, stderr=slave,
+    ) as running:  # fmt: skip
+        os.close(slave)
+        drawn = read_terminal(terminal)
+    assert running.returncode == 1, drawn
     assert "tracing" in drawn
     assert "\x1b[3" not in drawn  # no colour, though the cursor moves
     assert desk.run("trace", "photo.png").stderr == ""

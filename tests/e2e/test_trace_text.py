@@ -47,7 +47,7 @@ def generator(seed):
 @functools.cache
 def words():
     """Return 400 English words and 300 Chinese characters, all of them made up or common."""
-    ends = [b + v + e for b in "bdfgklmnprst" for v in "aeiou" for e in ("", "n", "r", "st", "ly", "nd", "sh")]
+    ends = [b + v + e for b in "bdfgklmnprst" for v in "aeiou" for e in ("", "n", "r", "st", "ly", "nt", "sh")]
     english = [ends[i] for i in generator(1).permutation(len(ends))[:400]]
     return english, [chr(0x4E00 + int(i)) for i in generator(2).permutation(3000)[:300]]
 

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from countermark.core.keys import Secret
+from countermark.core.keys import DetectionKey, Secret
 from countermark.core.stats import binomial_tail
+from countermark.marking.attacks import texts
 from countermark.marking.text.codewords import evidence, innocent_tail
 from countermark.marking.text.null import best_word_tail, gamma_tail
 from countermark.marking.text.observations import recompute
 from countermark.marking.text.sampling import TextMark
+from countermark.tracing import ATTRIBUTED, Roster, Sighting, attribute
 
 
 @pytest.mark.parametrize(
@@ -81,3 +83,68 @@ def test_innocent_licensees_of_somebody_elses_text_are_as_bounded():
     for level in (1e-2, 0.1, 0.3):
         assert binomial_tail(sum(value <= level for value in values), len(values), level) > 1e-6
     assert math.isfinite(sum(values))
+
+
+def test_sums_of_detect_contexts_are_exact():
+    """Two-sided, over fresh keys of one dull text; sums are rounded down to a thousandth, which hardly counts."""
+    generator = np.random.Generator(np.random.PCG64(5))
+    text, values = np.tile(generator.integers(0, 60, 250), 2), []
+    for _ in range(300):
+        seen = TextMark(Secret(generator.bytes(32))).look(text)[0].observations
+        values.append(gamma_tail(seen["detect_count"], seen["detect"]))
+    assert stats.kstest(values, "uniform").pvalue > 1e-6
+
+
+def test_best_spans_of_unmarked_texts_are_not_found():
+    generator = np.random.Generator(np.random.PCG64(6))
+    text = generator.integers(0, 300, 220)
+    values = [TextMark(Secret(generator.bytes(32))).look(text)[-1].p_value for _ in range(150)]
+    for level in (1e-3, 1e-2, 0.1, 0.5):
+        assert binomial_tail(sum(value <= level for value in values), len(values), level) > 1e-6
+
+
+@pytest.mark.parametrize("edit", ["none", "substitute", "delete", "paste", "mix"])
+def test_edited_texts_of_others_accuse_as_few_as_they_promise(edit):
+    """By the whole rule, each trace among 3,000 fresh strangers; only excess counts."""
+    generator = np.random.Generator(np.random.PCG64(7))
+    mark, alpha, wrong = TextMark(KEY.embedding), 0.1, []
+    for _ in range(12):
+        one, other = (_written(mark, generator) for _ in range(2))
+        strange = generator.integers(0, 200, 150)
+        suspect = {
+            "none": one,
+            "substitute": texts.substitute(one, 0.1, strange, generator),
+            "delete": texts.delete(one, 0.2, generator),
+            "paste": texts.paste(one[:80], strange, generator),
+            "mix": texts.mix(one, other, 40),
+        }[edit]
+        sightings = [Sighting(0, 0, KEY, seen) for seen in mark.look(suspect)]
+        for _ in range(4):
+            strangers = generator.integers(0, 2**64, 3000, dtype=np.uint64)
+            known = set(strangers.tolist())
+            answer = attribute(
+                sightings,
+                alpha=alpha,
+                identifiers_issued=3000,
+                issued_to=lambda identifier, known=known: "grant:stranger" if identifier in known else None,
+                roster=Roster(lambda strangers=strangers: [strangers]),
+            )
+            wrong.append(answer.verdict == ATTRIBUTED)
+    assert binomial_tail(sum(wrong), len(wrong), alpha) > 1e-6
+
+
+KEY = DetectionKey.derive(Secret(bytes(32)), method=TextMark.METHOD, model="m", epoch=0)
+LAWS = np.log(np.random.Generator(np.random.PCG64(8)).dirichlet(np.full(200, 0.1), size=64) + 1e-12).astype(np.float32)
+
+
+def _written(mark, generator):
+    """Write 160 tokens for a random word, afresh where a context was there before."""
+    word, tokens, used = generator.integers(0, 2**64, 1, dtype=np.uint64), generator.integers(0, 200, 2).tolist(), set()
+    for _ in range(160):
+        context, law = tuple(tokens[-2:]), LAWS[tokens[-1] % 64][None]
+        if context in used:
+            tokens.append(int((law[0] + generator.gumbel(size=200)).argmax()))
+        else:
+            tokens.append(int(mark.choose(law, np.array([context]), word)[0]))
+        used.add(context)
+    return np.array(tokens)
