@@ -74,6 +74,7 @@ bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photograph
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --trace 12 --json $(BENCH_OUT)/image_marks_traces.json
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --batch 8 --json $(BENCH_OUT)/image_marks_batch.json
 	$(BIN)/python -m benchmarks.noise_marks --limit 4 --pictures 200 --json $(BENCH_OUT)/noise_marks.json
+	$(BIN)/python -m benchmarks.text_marks --quick --json $(BENCH_OUT)/text_marks.json
 
 contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check

@@ -99,7 +99,7 @@ def _document(finding: Finding, alpha: float) -> dict[str, Any]:
 
 
 def _describe(session: Session, findings: Sequence[Finding], alpha: float) -> str:
-    head = [session.tr("scheme"), session.tr("p-value"), session.tr("corrected"), session.tr("answer")]
+    head = [session.tr("scheme"), session.tr("p-value"), session.tr("corrected"), session.tr("result")]
     lines = table(head, [_row(session, each, alpha) for each in findings])
     names = ", ".join(each.scheme.name for each in findings if each.found(alpha))
     said = [
