@@ -15,7 +15,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-_PACKAGES = ("countermark", "numpy", "pillow", "cryptography", "torch", "web3", "py-evm")
+_PACKAGES = ("countermark", "numpy", "pillow", "cryptography", "torch", "web3", "py-evm", "tokenizers", "transformers")
 _PEERS = ("blind-watermark", "invisible-watermark", "onnxruntime", "opencv-python")
 
 

@@ -69,6 +69,18 @@ def test_the_list_names_every_attack(folder: Path) -> None:
     assert all(name in text for name in (*ATTACKS, *CHAINS, *LISTS["research"]))
 
 
+def test_texts_are_edited(folder: Path) -> None:
+    (folder / "reply.txt").write_text("one two three four\n" * 50, encoding="utf-8")
+    result = run(folder, "substitute(0.2)+delete(0.5)", "reply.txt", "--out", "attacked", "--json")
+    assert result.exit_code == 0
+    (copy,) = json.loads(result.stdout)["copies"]
+    written = (folder / "attacked" / "reply.txt").read_text(encoding="utf-8")
+    assert copy["characters"] == len(written)
+    assert 60 < len(written.split()) < 140
+    assert "substitute(share)" in run(folder, "--list").stdout
+    assert run(folder, "delete(0)", "reply.txt", "--out", "again").stdout.split()[-1] == str(19 * 50)
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -78,6 +90,8 @@ def test_the_list_names_every_attack(folder: Path) -> None:
         (["melt", "photo.png", "--out", "attacked"], "no such attack: melt"),
         (["hflip,jpeg", "photo.png", "--out", "attacked"], "takes 1 numbers"),
         (["jpeg(500)", "photo.png", "--out", "attacked"], "not between"),
+        (["delete(2)", "photo.png", "--out", "attacked"], "no such edit: delete(2)"),
+        (["delete(0.1)", "photo.png", "--out", "attacked"], "holds no text"),
         (["hflip", "nothing.png", "--out", "attacked"], "cannot read"),
         (["hflip", "photo.png", "copy/PHOTO.png", "--out", "attacked"], "same name"),
         (["hflip", "photo.png", "--out", "."], "would be overwritten"),

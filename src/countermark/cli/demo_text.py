@@ -120,7 +120,7 @@ def _walk(session: Session, directory: Path, out: Path, progress: Any) -> _Outco
     from countermark.workflows.trace import Use, trace_files
     from countermark.workflows.write import generate_texts
 
-    passphrase, order = make_passphrase(out), TextOrder(prompts=list(_PROMPTS), max_tokens=_TOKENS)
+    passphrase, order = make_passphrase(out), TextOrder(prompts=list(_PROMPTS), max_tokens=_TOKENS, temperature=0.9)
 
     session.note(session.tr("1/6 open an office, admit an owner and two licensees"))
     create_office(out / "workspace", passphrase, name="Demo Office", progress=progress)
@@ -152,8 +152,8 @@ def _walk(session: Session, directory: Path, out: Path, progress: Any) -> _Outco
         session.note(session.tr("5/6 an edited part leaks; trace it, a text that both wrote, and an unmarked one"))
         north, south = ([each.path.read_text(encoding="utf-8") for each in replies[name]] for name in _LICENSEES)
         leaked, mixed, human = (out / f"{name}.txt" for name in ("leaked", "mixed", "human"))
-        leaked.write_text(_BEFORE + _edited(south[0]) + _AFTER, encoding="utf-8")
-        mixed.write_text(f"{north[1]}\n\n{south[1]}\n", encoding="utf-8")
+        leaked.write_text(_BEFORE + _edited(max(south[:2], key=len)) + _AFTER, encoding="utf-8")
+        mixed.write_text("\n\n".join([*north, *south]), encoding="utf-8")
         human.write_text(_BEFORE + _AFTER, encoding="utf-8")
         traces = trace_files(office, [leaked, mixed, human], use=Use(scope="redistribute"))
         found = next(each for each in traces if each.file == leaked.name)

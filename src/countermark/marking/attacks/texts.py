@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from countermark.errors import InputError
 
 Units = NDArray[np.int64]
+Edit = Callable[[Units, float, np.random.Generator], Units]
 
 _HAN = "\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
 _WORD = re.compile(rf"(\s*)([{_HAN}]|[^\s{_HAN}]+)")
@@ -68,7 +69,7 @@ def apply(name: str, text: str, *, seed: int = 0) -> str:
     Raises:
         InputError: an edit that does not exist, or a share that is no number from 0 to 1.
     """
-    steps = [_step(step.strip()) for step in name.split("+")]
+    steps = parse(name)
     words = _WORD.findall(text)
     generator, order = np.random.Generator(np.random.PCG64(seed)), np.arange(len(words))
     for edit, share in steps:
@@ -80,18 +81,32 @@ def apply(name: str, text: str, *, seed: int = 0) -> str:
     )
 
 
+def parse(name: str) -> list[tuple[Edit, float]]:
+    """Return the edits of a chain with their shares.
+
+    Raises:
+        InputError: as ``apply``.
+    """
+    return [_step(step.strip()) for step in name.split("+")]
+
+
+def is_edit(name: str) -> bool:
+    """Whether a chain begins with an edit of texts, right or wrong."""
+    return name.partition("(")[0].strip() in EDITS
+
+
 def _substituted(units: Units, share: float, generator: np.random.Generator) -> Units:
     return substitute(units, share, units, generator)
 
 
-EDITS: dict[str, Callable[[Units, float, np.random.Generator], Units]] = {
+EDITS: dict[str, Edit] = {
     "substitute": _substituted,
     "delete": delete,
     "swap": swap,
 }
 
 
-def _step(text: str) -> tuple[Callable[[Units, float, np.random.Generator], Units], float]:
+def _step(text: str) -> tuple[Edit, float]:
     match = _STEP.fullmatch(text)
     if match is None or match[1] not in EDITS:
         known = ", ".join(f"{name}(share)" for name in EDITS)
