@@ -20,8 +20,8 @@ the chance of naming any of them: N (D 2**-64 + K tail).
 
 **Texts** prove a mark by the words that were issued, too: the best of N words has more evidence than N unmarked texts
 would show (``Reading.p_ours``). So they are held against all identifiers before it is known whether there is a mark.
-What several licensees wrote names several: each further one is asked for with the others ``excluded``, and an innocent
-one is accused with the same small probability, whoever else was named.
+What several licensees wrote names several: each further one is asked for with the others ``excluded``, whose evidence
+is taken out first, and an innocent one is accused with the same small probability, whoever else was named.
 
 Laws:
     p_ours and p_innocent of an attribution are at most alpha;
@@ -33,7 +33,7 @@ Laws:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
@@ -43,7 +43,7 @@ from countermark.core.keys import DetectionKey, Secret
 from countermark.core.payload import WORD_BITS, permute, permute_many, unpermute
 from countermark.core.stats import innocent_p, recorded_p
 from countermark.marking import Detection, NotExamined
-from countermark.marking.reading import Reading, recompute
+from countermark.marking.reading import Reading, recompute, without_words
 
 ATTRIBUTED = "attributed"
 NOT_ATTRIBUTABLE = "not-attributable"
@@ -175,7 +175,7 @@ def attribute(
         issued_to: returns ``grant:<id>``, ``batch:<id>`` or None.
         roster: every identifier that ``issued_to`` knows. Asked for each key under which a mark is found whose words
             are nobody's, and for each key of texts; without it there are no soft reads.
-        excluded: identifiers that are not named, since earlier answers did.
+        excluded: identifiers that are not named, since earlier answers did; the answer's sighting is what they leave.
     """
     known = roster or Roster()
     looks = sorted(_looks(sightings, known, identifiers_issued, excluded), key=lambda look: look.p_value)
@@ -233,6 +233,9 @@ def _looks(sightings: Sequence[Sighting], roster: Roster, issued: int, excluded:
         seen = sighting.seen
         reading = recompute(seen.method, seen.observations) if seen.observations else None
         if reading is not None and reading.proves_words:
+            if excluded:
+                seen = without_words(seen, [permute(sighting.key.permutation, each) for each in sorted(excluded)])
+                sighting, reading = replace(sighting, seen=seen), recompute(seen.method, seen.observations)
             by_words.setdefault(sighting.key.permutation.reveal(), []).append((sighting, seen, reading))
         else:
             yield _Look(sighting, seen, seen.p_value)

@@ -1,13 +1,15 @@
 """Texts among a hundred thousand licensees: named by their words, also where several wrote one text together."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from countermark.core.keys import DetectionKey, Secret
 from countermark.core.payload import permute
-from countermark.marking.reading import pool, recompute
+from countermark.errors import InputError
+from countermark.marking.reading import pool, recompute, without_words
 from countermark.marking.text.sampling import TextMark
 from countermark.tracing import Roster, Sighting, attribute
 
@@ -100,6 +102,33 @@ def test_two_who_wrote_together_are_both_named():
     third = ask(*looks, excluded=frozenset({first.identifier, second.identifier}))
     assert {first.owner, second.owner} == {"grant:1", "grant:2"}
     assert third.owner is None
+
+
+def test_a_lesser_author_is_not_hidden_by_a_greater_one():
+    mixed = np.concatenate([written(400, NORTH, 1), written(250, SOUTH, 2)[:110]])
+    looks = MARK.look(mixed)
+    first = ask(*looks)
+    second = ask(*looks, excluded=frozenset({first.identifier}))
+    assert (first.owner, second.owner) == ("grant:1", "grant:2")
+    seen = second.sighting.seen
+    reading, word = recompute(seen.method, seen.observations), permute(KEY.permutation, SOUTH)
+    assert second.p_ours == pytest.approx(min(1.0, second.keys_tried * reading.p_ours(word, len(ISSUED))))
+    assert ask(*looks, excluded=frozenset({first.identifier, second.identifier})).owner is None
+
+
+def test_what_a_known_author_explains_is_lowered_and_nothing_raised():
+    whole, _ = MARK.look(written(250, NORTH, 1))
+    word = permute(KEY.permutation, NORTH)
+    left = without_words(whole, [word])
+    before, after = (np.array(each.observations["table"]) for each in (whole, left))
+    assert (after <= before).all()
+    assert (after != before).sum() == 8
+    assert left.p_value > 1e6 * whole.p_value
+    assert left.word != whole.word == word
+    pooled = without_words(pool([whole]), [word])
+    assert pooled.observations == {"pool": [left.observations]}
+    with pytest.raises(InputError):
+        without_words(replace(whole, method="image.lattice/2"), [word])
 
 
 def test_snippets_that_were_read_as_one_are_a_pool():

@@ -167,6 +167,30 @@ def pool(detections: Sequence[Detection]) -> Detection:
     )
 
 
+def without_words(detection: Detection, words: Sequence[int]) -> Detection:
+    """Return a detection that ``proves_words`` without what the authors of some words, who are known, explain of it.
+
+    Raises:
+        InputError: the method has no such words.
+    """
+    name = _name(detection.method)
+    module: Any = import_module(_MODULES[name]) if name in _MODULES else None
+    if not hasattr(module, "without"):
+        raise InputError("this version does not read {method}", method=detection.method[:200])
+    known = np.array(words, dtype=np.uint64)
+    parts = [module.without(part, known) for part in detection.observations.get("pool", [detection.observations])]
+    observations = {"pool": parts} if "pool" in detection.observations else parts[0]
+    result = recompute(detection.method, observations)
+    return replace(
+        detection,
+        p_value=result.p_value,
+        statistic=result.statistic,
+        word=result.words[0],
+        words=result.words,
+        observations=observations,
+    )
+
+
 def pool_digest(suspects: Sequence[str]) -> str:
     """Return what stands for a pool where a single suspect's digest would stand: of its digests, in any order."""
     return show_digest(digest("pool/1", b"".join(sorted(map(read_digest, suspects)))))

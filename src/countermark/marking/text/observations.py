@@ -13,6 +13,7 @@ Innocent licensees are another matter. Given the text, the key and the span, the
 (``codewords.innocent_tail``), so that neither the search for the span nor the mark of somebody else accuses them.
 
 Laws:
+    ``without`` raises no evidence, and lowers only that of the words that it is given;
     ``recompute(detection.observations)`` equals the detection, without key and text.
 """
 
@@ -28,7 +29,7 @@ from numpy.typing import NDArray
 
 from countermark.core.stats import fisher_product
 from countermark.errors import InputError
-from countermark.marking.text.codewords import CHUNKS, SYMBOLS, Table, evidence, innocent_tail, likeliest
+from countermark.marking.text.codewords import CHUNKS, SYMBOLS, Table, evidence, innocent_tail, likeliest, symbols
 from countermark.marking.text.null import best_word_tail, gamma_tail
 
 LIST = 16
@@ -111,6 +112,25 @@ def recompute(observations: Mapping[str, Any]) -> Recomputed:
         words_tried=len(words),
         table=SymbolTable(table, total, trials, windows),
     )
+
+
+def without(observations: Mapping[str, Any], words: NDArray[np.uint64]) -> dict[str, Any]:
+    """Return the observations with the evidence for some words' symbols lowered to the mean of their chunks.
+
+    Where their authors are known, what they wrote hides whoever else did: words that share a few of their symbols by
+    chance have as much evidence as another author's. Nothing is raised, so p_ours stays a bound; and what is lowered
+    does not depend on the words of the others, so that p_innocent stays exact for them.
+
+    Args:
+        observations: as for ``recompute``, which has accepted them.
+        words: (n,) of the authors who are known.
+    """
+    table = np.array(observations["table"], dtype=np.float64)
+    means = np.floor(table.mean(axis=1) * 1e3) / 1e3
+    for digits in symbols(words):
+        places = (np.arange(CHUNKS), digits.astype(np.intp))
+        table[places] = np.minimum(table[places], means)
+    return {**observations, "table": table.tolist()}
 
 
 def span_p_value(total: float, detected: int, table: Floats, counts: list[int]) -> float:
