@@ -9,6 +9,7 @@ import pytest
 from countermark.core.keys import DetectionKey, Secret
 from countermark.core.payload import permute
 from countermark.errors import InputError
+from countermark.evidence import rereading
 from countermark.marking.reading import pool, recompute, without_words
 from countermark.marking.text.sampling import TextMark
 from countermark.tracing import Roster, Sighting, attribute
@@ -137,3 +138,26 @@ def test_snippets_that_were_read_as_one_are_a_pool():
     found = ask(pool([joint]))
     assert (found.verdict, found.owner) == ("attributed", "grant:2")
     assert pool([joint]).p_value == joint.p_value
+
+
+def lowered(found, places):
+    """Return observations in which some symbols of each chunk have almost no evidence, as an office could state."""
+    table = np.array(found.observations["table"])
+    table[places] = 0.001
+    return {**found.observations, "table": table.tolist()}
+
+
+def test_what_an_office_left_out_is_believed_of_an_author_and_of_nobody_else():
+    statement = {"p_innocent": {"corrected_for": {"identifiers": len(ISSUED)}}}
+    whole, _ = MARK.look(written(400, NORTH, 1))
+    author = np.frombuffer(permute(KEY.permutation, NORTH).to_bytes(8, "big"), np.uint8).astype(int)
+    left_out = rereading._as_stated(whole, lowered(whole, (np.arange(8), author)), statement, 1e-6)
+    assert recompute(whole.method, left_out.observations).tail(permute(KEY.permutation, NORTH)) == 1.0
+
+    accused = int(ISSUED[50])
+    symbols = np.frombuffer(permute(KEY.permutation, accused).to_bytes(8, "big"), np.uint8).astype(int)
+    all_but_one = np.ones((8, 256), dtype=bool)
+    all_but_one[np.arange(8), symbols] = False
+    assert rereading._as_stated(whole, lowered(whole, np.nonzero(all_but_one)), statement, 1e-6) == whole
+    other = {**whole.observations, "windows": 2}
+    assert rereading._as_stated(whole, other, statement, 1e-6) == whole

@@ -43,8 +43,9 @@ def whose(files: tuple[Path, ...], schemes: Path, tokenizer: Path | None, alpha:
     Exit status: 0 a watermark was found; 1 none; 3 none, and some could not be examined.
 
     Example:
-      echo '[{"name": "engine", "scheme": "gumbel", "key": 42}]' > schemes.json
       countermark whose leak.txt --tokenizer model --schemes schemes.json
+
+    where schemes.json is, for instance, [{"name": "engine", "scheme": "gumbel", "key": 42}].
     """
     from countermark.marking.text.foreign.registry import MAX_FILE_BYTES, parse_schemes
     from countermark.marking.text.foreign.registry import whose as examine

@@ -12,6 +12,8 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
+import numpy as np
+
 from countermark.core.canonical import digest, parse_json
 from countermark.core.keys import Secret
 from countermark.core.payload import permute, read_identifier
@@ -82,6 +84,7 @@ def reread(
         looks = _look_at_pictures(LatticeMark(embedding_key), suspects, verified.statement)
     elif part["method"] == TextMark.METHOD:
         looks = _look_at_texts(TextMark(embedding_key), suspects, verified.statement, tokenizer)
+        looks = [_as_stated(look, part["observations"], verified.statement, alpha) for look in looks]
     else:
         raise PolicyUnmet("the bundle's method is {method}", method=str(part["method"])[:200])
     identifier = read_identifier(bundle.json("opening.json")["identifier"])
@@ -113,6 +116,32 @@ def _look_at_texts(
     return [pool([seen])] if "pictures" in statement else [seen]
 
 
+def _as_stated(found: Detection, stated: Mapping[str, Any], statement: Mapping[str, Any], alpha: float) -> Detection:
+    """Return a text's reading with the evidence lowered that a statement about one of several authors left out.
+
+    The office says which symbols those are. It is believed where even the weakest of them together are evidence that no
+    innocent licensee has at the level: then they are an author's, and to leave them out accuses nobody
+    (``marking.text.observations.without``).
+    """
+    inside = "pool" in found.observations
+    mine, theirs = (each["pool"][0] if "pool" in each else each for each in (found.observations, stated))
+    if any(mine[name] != theirs[name] for name in ("detect_count", "counts", "windows")):
+        return found
+    table, left = np.array(mine["table"]), np.array(theirs["table"])
+    lowered = left < table
+    weakest = np.where(lowered, table, np.inf).min(axis=1)
+    evidence = float(np.where(np.isinf(weakest), table.min(axis=1), weakest).sum())
+    reading, issued = recompute(found.method, found.observations), _issued(statement)
+    if not lowered.any() or reading.soft is None or issued * reading.soft.tail(evidence) > alpha:
+        return found
+    observations = {**mine, "table": np.minimum(table, left).tolist()}
+    return replace(found, observations={"pool": [observations]} if inside else observations)
+
+
+def _issued(statement: Mapping[str, Any]) -> int:
+    return int(statement["p_innocent"]["corrected_for"]["identifiers"])
+
+
 def _part(picture: Any, region: Any) -> Any:
     if region is None:
         return picture
@@ -128,7 +157,7 @@ def _with_word(
 ) -> Iterator[Detection]:
     """Yield a reading made here, one of so many, with its p_ours, if it holds the word and both p-values the level."""
     reading = recompute(found.method, found.observations)
-    issued = int(statement["p_innocent"]["corrected_for"]["identifiers"])
+    issued = _issued(statement)
     p_ours = presence(reading, word, looks, issued)
     with suppress(PolicyUnmet):  # the word is not what was read
         if max(p_ours, innocence(reading, word, statement, issued)) <= alpha:
