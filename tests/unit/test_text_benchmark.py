@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
 
-from benchmarks import text_calibration, text_marks, text_quality, text_trials  # noqa: E402
+from benchmarks import text_calibration, text_marks, text_quality, text_trials, text_writers  # noqa: E402
 from benchmarks.text_writers import LawWriter, write_texts  # noqa: E402
 from countermark.core.keys import Secret  # noqa: E402
 from countermark.marking.text.sampling import TextMark  # noqa: E402
@@ -95,6 +95,7 @@ def test_small_parts_run_and_say_what_they_found(folder, monkeypatch, capsys, tm
     for module, name, value in (
         (text_trials, "LICENSEES", 1000), (text_calibration, "LENGTHS", {50: 1.0}), (text_calibration, "FOUND", (50,)),
         (text_quality, "LENGTH", 20), (text_quality, "BATCH", 2), (text_quality, "LAW_BATCHES", 1),
+        (text_writers, "_PROBES", 1), (text_writers, "_PROBE_TOKENS", 20),
     ):  # fmt: skip
         monkeypatch.setattr(module, name, value)
     parts = "accusations,calibration,lengths,distortion"
