@@ -62,8 +62,7 @@ class TextReader:
         tokenizer, geometry = self._tokenizers[title], dict(seen.geometry)
         assert isinstance(tokenizer, TextTokenizer)  # or there would be no reading
         if len(texts) == 1 and "first" in geometry:
-            characters = _characters(tokenizer, texts[0], int(geometry["first"]), int(geometry["last"]))
-            geometry |= {} if characters is None else {"characters": characters}
+            geometry["characters"] = _characters(tokenizer, texts[0], int(geometry["first"]), int(geometry["last"]))
         return {"tokenizer": tokenizer.digest, "geometry": geometry}
 
     def _each(self, title: Title, epochs: Epochs, texts: Sequence[str], look: _Look) -> list[Sighting]:
@@ -102,14 +101,7 @@ class TextReader:
             return NotExamined("tokenizer-missing", str(error))
 
 
-def _characters(tokenizer: TextTokenizer, text: str, first: int, last: int) -> list[int] | None:
-    """Return where tokens from ``first`` to ``last`` begin and end in a text, in characters.
-
-    None where the tokenizer does not give the text back as it was. A character that is cut belongs to the part.
-    """
-    tokens = tokenizer.encode(text)
-    before, through = (tokenizer.decode(tokens[:end]) for end in (first, last + 1))
-    start, end = len(before.rstrip("\ufffd")), len(through.rstrip("\ufffd"))
-    if before[:start] != text[:start] or through[:end] != text[:end]:
-        return None
-    return [start, min(len(text), end + (through[end:] != ""))]
+def _characters(tokenizer: TextTokenizer, text: str, first: int, last: int) -> list[int]:
+    """Return where tokens from ``first`` to ``last`` begin and end in a text, in characters."""
+    places = tokenizer.places(text)
+    return [places[first][0], places[last][1]]

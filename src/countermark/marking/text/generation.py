@@ -29,7 +29,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from countermark.errors import InputError, require
-from countermark.marking.text.prf import CONTEXT
+from countermark.marking.text.prf import CONTEXT, DETECT, SLOTS
 from countermark.marking.text.sampling import TextMark
 
 Floats = NDArray[np.float64]
@@ -222,7 +222,7 @@ def predicted_power(probabilities: Floats) -> float:
     that of the largest of 1 / p exponential variables. Sums are taken for normal, and innocents' evidence for a sum of
     as many plain scores.
     """
-    coded = probabilities.size * 16 / 19
+    coded = probabilities.size * (SLOTS - DETECT) / SLOTS
     if coded < 1:
         return 0.0
     inverse = 1 / np.clip(probabilities, 1e-9, 1.0)
