@@ -43,10 +43,11 @@ $(VENV)/.bench: $(VENV)/.dev
 
 install: $(VENV)/.dev ## create .venv with everything that development needs
 
-demo: $(VENV)/.demo ## run the whole path on real pictures, then the market, then a language model
+demo: $(VENV)/.demo ## run the whole path on real pictures, the market, a language model, an audit
 	$(BIN)/countermark demo
 	$(BIN)/countermark demo market
 	$(BIN)/countermark demo text
+	$(BIN)/countermark demo audit
 
 test: $(VENV)/.dev ## run the default tests
 	$(TEST)
@@ -75,6 +76,7 @@ bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photograph
 	$(BIN)/python -m benchmarks.image_marks --images $(IMAGES) --batch 8 --json $(BENCH_OUT)/image_marks_batch.json
 	$(BIN)/python -m benchmarks.noise_marks --limit 4 --pictures 200 --json $(BENCH_OUT)/noise_marks.json
 	$(BIN)/python -m benchmarks.text_marks --quick --json $(BENCH_OUT)/text_marks.json
+	$(BIN)/python -m benchmarks.memorization --quick --json $(BENCH_OUT)/memorization.json
 
 contracts: ## recompile the contracts and compare with what is shipped (needs Node.js)
 	cd contracts && npm ci --no-audit --no-fund && node compile.mjs --check

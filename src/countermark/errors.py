@@ -7,6 +7,7 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
         HostileFile              hostile-file          a stranger's file broke a limit or a format rule
         UnsupportedImage         unsupported-image     an image mode or container we do not mark yet
         UsageProblem             usage                 the command line itself is wrong
+        HeldOutOverlap           held-out-overlap      held-out data hold the training data
       RightsError                rights                the ledger or the terms do not allow it
         NotTitleHolder           not-title-holder
         GrantExpired             grant-expired
@@ -22,6 +23,7 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
         ShortPayment             short-payment         balance or allowance is less than what is due
         OfferExpired             offer-expired         the offer of a sale no longer stands
         IdentityMissing          identity-missing      the market asks for a proof of identity in force
+        AuditMissing             audit-missing         the market asks for a recorded memorization audit
       VerificationError          verification          a claim was checked and does not hold
         ManifestMismatch         manifest-mismatch
         SignatureInvalid         signature-invalid
@@ -30,6 +32,7 @@ The tree; a class's ``code`` is stable and is the name of its entry in ``docs/re
         TimestampInvalid         timestamp-invalid
         IdentityInvalid          identity-invalid      a proof of identity does not hold
         PolicyUnmet              policy-unmet
+        IndexMismatch            index-mismatch        an index is not of these data
       ConflictError              conflict
         AlreadyRegistered        already-registered
         WorkspaceBusy            workspace-busy
@@ -107,6 +110,12 @@ class UsageProblem(InputError):
     """The command line itself is wrong."""
 
     code = "usage"
+
+
+class HeldOutOverlap(InputError):
+    """Images or texts that are called held out stand in the training data: nothing could be calibrated on them."""
+
+    code = "held-out-overlap"
 
 
 class RightsError(CountermarkError):
@@ -200,6 +209,12 @@ class IdentityMissing(RightsError):
     code = "identity-missing"
 
 
+class AuditMissing(RightsError):
+    """The market asks for a recorded memorization audit of what is sold, and there is none."""
+
+    code = "audit-missing"
+
+
 class VerificationError(CountermarkError):
     """A claim was checked and does not hold."""
 
@@ -247,6 +262,12 @@ class PolicyUnmet(VerificationError):
     """All is genuine, but not what the verifier demanded."""
 
     code = "policy-unmet"
+
+
+class IndexMismatch(VerificationError):
+    """A saved index or calibration was made from other data than those it is used with."""
+
+    code = "index-mismatch"
 
 
 class ConflictError(CountermarkError):

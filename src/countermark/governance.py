@@ -156,13 +156,15 @@ _SHARE = Kind(_show_share, _read_share, "250 (basis points), 2.5%")
 _FLAG = Kind(_show_flag, _read_flag, "yes, no")
 _TEXT = Kind(_show_text, _read_text, "CNY")
 _ADDRESS = Kind(_show_address, _read_address, "0x and 40 hex digits")
-#: As in contracts/src/Directory.sol and contracts/src/SettlementToken.sol.
+#: As in contracts/src/Directory.sol and contracts/src/SettlementToken.sol. No contract reads ``market.audit``: offices
+#: do, before they offer, license or sell (``workflows.audit.require_audit``).
 PARAMETERS: Mapping[str, Kind] = {
     "governance.threshold": _NUMBER,
     "governance.delay": _SECONDS,
     "market.fee": _SHARE,
     "market.fee.account": _ADDRESS,
     "market.identity": _FLAG,
+    "market.audit": _FLAG,
     "market.currency": _TEXT,
     "case.bond": _NUMBER,
 }

@@ -159,6 +159,24 @@ class Output(Record):
     pattern: int | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Audit(Record):
+    """A memorization audit that the office recorded.
+
+    ``about`` holds the digests of what it is about: ``document``, ``weights`` (the weights root, or None), ``samples``,
+    and of each report file by its name; ``findings`` are those of ``evidence.audits.describe``. ``title`` is the title
+    to the weights when it was recorded, or None; ``envelope`` the record as the office signed it.
+    """
+
+    id: str
+    about: dict[str, str | None]
+    findings: dict[str, Any]
+    title: int | None
+    envelope: dict[str, Any]
+    audited_at: str
+    log_index: int
+
+
 def name_digest(name: str, salt: bytes) -> bytes:
     """Return the salted digest that stands for a party's name on ledger and log: 32 bytes."""
     return digest("party-name/1", salt + name.encode())

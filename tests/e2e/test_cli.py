@@ -93,7 +93,10 @@ def commands(command: click.Command = root, name: str = "") -> list[str]:
 NAMES = commands()
 #: Nouns whose commands test_market_cli.py, test_demo_market.py, test_consortium.py, test_two_offices.py,
 #: test_attack.py, test_generate.py and test_whose.py ask.
-ELSEWHERE = ("market", "money", "case", "hold", "history", "document", "demo", "ledger", "attack", "generate", "whose")
+ELSEWHERE = (
+    *("market", "money", "case", "hold", "history", "document", "demo", "ledger", "attack", "generate", "whose"),
+    *("audit", "train"),
+)
 LATER = {
     "party challenge",
     "party forget",

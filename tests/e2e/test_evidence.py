@@ -14,7 +14,7 @@ from countermark.bootstrap import open_office
 from countermark.core.coding import encode
 from countermark.core.dsse import read_unverified, sign_document
 from countermark.errors import ConflictError, HostileFile, InputError, NotFoundError, VerificationError
-from countermark.evidence.bundle import Bundle, pack, unpack
+from countermark.evidence.bundle import TRACE, Bundle, pack, unpack
 from countermark.evidence.trust import Trust
 from countermark.evidence.verification import SELF_CONSISTENT, STEPS, VERIFIED, Demand, verify
 from countermark.marking.image.lattice import LatticeMark
@@ -54,7 +54,7 @@ def test_a_stranger_verifies(case_office, demand):
     verified = verify(case_office.bundle, demand, on_step=lambda *step: steps.append(step))
     assert verified.outcome == VERIFIED
     assert tuple(steps) == verified.steps
-    assert [name for _, name, _ in steps] == [name for name, _ in STEPS]
+    assert [name for _, name, _ in steps] == [name for name, _ in STEPS["trace"]]
     assert verified.statement["coverage"]["covered"] is True
     assert verified.statement["p_ours"]["value"] < 1e-6
     assert verified.statement["p_innocent"]["corrected_for"] == {"identifiers": 1002, "words": LIST}
@@ -101,7 +101,7 @@ def test_a_replayed_bundle_or_a_stricter_verifier(case_office, demand, changes, 
     assert failing_step(case_office.bundle, replace(demand, **changes)) == step
 
 
-@pytest.mark.parametrize("name", sorted(unpack.__globals__["MEMBERS"].keys() - {"statement.json"}))
+@pytest.mark.parametrize("name", sorted(TRACE.members.keys() - {"statement.json"}))
 def test_every_member_is_bound_by_the_statement(case_office, demand, name):
     members = dict(unpack(case_office.bundle).members)
     members[name] = members[name][:-2] + bytes([members[name][-2] ^ 1]) + members[name][-1:]

@@ -37,6 +37,7 @@ def test_a_name_reads_back(name: str) -> None:
         ("market.fee", "10%", 1000, "10%"),
         ("market.identity", "YES", 1, "yes"),
         ("market.identity", "0", 0, "no"),
+        ("market.audit", "yes", 1, "yes"),
         ("market.currency", "CNY", CNY, "CNY"),
         ("case.bond", "10000", 10000, "10000"),
         ("market.identity", "0x2", 2, "0x2"),

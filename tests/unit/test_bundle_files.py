@@ -10,10 +10,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from countermark.errors import HostileFile, InputError
-from countermark.evidence.bundle import MEMBERS, OPTIONAL, pack, unpack
+from countermark.evidence.bundle import AUDIT, TRACE, pack, unpack
 from countermark.evidence.trust import Trust, read_trust
 
-GOOD = {name: b"{}" for name in MEMBERS}
+GOOD = {name: b"{}" for name in TRACE.members}
 
 
 def zipped(*members, compression=zipfile.ZIP_DEFLATED):
@@ -24,19 +24,30 @@ def zipped(*members, compression=zipfile.ZIP_DEFLATED):
     return buffer.getvalue()
 
 
-def test_packing_is_deterministic_and_round_trips():
-    assert pack(GOOD) == pack(dict(reversed(GOOD.items())))
-    assert unpack(pack(GOOD)).members == GOOD
+@pytest.mark.parametrize("kind", [TRACE, AUDIT], ids=lambda kind: kind.name)
+def test_packing_is_deterministic_and_round_trips(kind):
+    good = {name: b"{}" for name in kind.members}
+    assert pack(good) == pack(dict(reversed(good.items())))
+    assert unpack(pack(good)).members == good
+    assert unpack(pack(good)).kind is kind
 
 
-def test_only_the_request_may_be_missing():
-    for name in MEMBERS:
-        rest = {other: data for other, data in GOOD.items() if other != name}
-        if name in OPTIONAL:
+@pytest.mark.parametrize("kind", [TRACE, AUDIT], ids=lambda kind: kind.name)
+def test_only_the_optional_members_may_be_missing(kind):
+    good = {name: b"{}" for name in kind.members}
+    for name in kind.members:
+        rest = {other: data for other, data in good.items() if other != name}
+        if name in kind.optional:
             assert name not in unpack(pack(rest)).members
         else:
             with pytest.raises(InputError):
                 pack(rest)
+
+
+def test_a_bundle_is_of_one_kind():
+    for name in sorted(TRACE.members.keys() ^ AUDIT.members.keys()):
+        with pytest.raises(InputError):
+            pack({each: b"{}" for each in (*(TRACE if name in AUDIT.members else AUDIT).members, name)})
 
 
 MUSEUM = {

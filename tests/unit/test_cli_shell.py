@@ -20,9 +20,9 @@ from countermark.cli.root import NOUNS, root
 from countermark.cli.session import Session
 from countermark.cli.terms import read_terms
 from countermark.cli.text import card, pad, plain, table, width, wrap
-from countermark.cli.verify import caveat_sentences, meanings
+from countermark.cli.verify_text import caveat_sentences, meanings
 from countermark.errors import ConflictError, InputError
-from countermark.evidence import steps
+from countermark.evidence import audits, steps, traces
 
 ROOT = Path(__file__).parents[2]
 HEAVY = "{'torch', 'web3', 'eth', 'scipy', 'sqlalchemy', 'numpy', 'PIL', 'yaml', 'cryptography', 'rich'}"
@@ -103,8 +103,8 @@ def test_the_reference_of_commands_is_current() -> None:
 
 def test_every_step_and_every_caveat_of_verification_has_its_sentence() -> None:
     session = Session()
-    assert list(meanings(session)) == [name for name, _ in steps.STEPS]
-    source = Path(steps.__file__).read_text(encoding="utf-8")
+    assert list(meanings(session)) == list(dict.fromkeys(name for name, _ in (*traces.STEPS, *audits.STEPS)))
+    source = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (steps, traces, audits))
     named = {slug for slug in caveat_sentences(session) if f'"{slug}"' in source or slug.endswith("-not-checked")}
     assert named == set(caveat_sentences(session))
     assert {line.split('"')[1] for line in source.splitlines() if "caveats.append(" in line} <= named

@@ -13,7 +13,7 @@ import pytest
 
 from countermark import errors
 from countermark.cli import main
-from countermark.evidence import steps
+from countermark.evidence import audits, steps, traces
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted(
@@ -76,8 +76,10 @@ def test_the_error_page_states_the_exit_status_of_each_top_code() -> None:
 
 def test_the_guide_lists_the_steps_of_a_verification_in_order_and_its_caveats() -> None:
     page = (ROOT / "docs" / "guides" / "verify.md").read_text(encoding="utf-8")
-    assert re.findall(r"^\d+\. \*\*([a-z]+)\*\* — ", page, re.MULTILINE) == [name for name, _ in steps.STEPS]
-    caveats = re.findall(r"caveats\.append\(\"([a-z-]+)\"\)", Path(steps.__file__).read_text(encoding="utf-8"))
+    named = [name for name, _ in (*traces.STEPS, *audits.STEPS[len(steps.COMMON) :])]
+    assert re.findall(r"^\d+\. \*\*([a-z]+)\*\* — ", page, re.MULTILINE) == named
+    sources = "".join(Path(module.__file__).read_text(encoding="utf-8") for module in (steps, traces, audits))
+    caveats = re.findall(r"caveats\.append\(\"([a-z-]+)\"\)", sources)
     assert caveats
     assert all(f"`{caveat}`" in page for caveat in caveats)
 

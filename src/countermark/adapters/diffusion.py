@@ -39,7 +39,7 @@ class DiffusersPipelines:
         """
         directory = directory.resolve()
         if directory not in self._opened:
-            self._opened[directory] = DiffusersPainter(_load(directory))
+            self._opened[directory] = DiffusersPainter(load_pipeline(directory))
         return self._opened[directory]
 
 
@@ -109,7 +109,14 @@ def _options(order: Order) -> dict[str, Any]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _load(directory: Path) -> Any:
+def load_pipeline(directory: Path) -> Any:
+    """Load a pipeline from safetensors and without code of its author, onto a GPU where there is one.
+
+    Raises:
+        MissingExtra: diffusers or torch is not installed.
+        HostileFile: a part of it comes from another library than diffusers and transformers.
+        InputError: it is no diffusers pipeline.
+    """
     torch, diffusers = require("torch", "train"), require("diffusers", "train")
     _check_index(directory)
     diffusers.utils.logging.disable_progress_bar()

@@ -34,7 +34,7 @@ class LocalLanguages:
         """
         directory = directory.resolve()
         if directory not in self._opened:
-            self._opened[directory] = LocalWriter(_load(directory), directory)
+            self._opened[directory] = LocalWriter(load_model(directory), directory)
         return self._opened[directory]
 
 
@@ -80,7 +80,7 @@ class LocalWriter:
         """Answer prompts at once, each with its word; ``used`` are contexts that the mark leaves alone, and grows."""
         torch = require("torch", "train")
         plug = LanguageMark(self._model, mark, tokenizer=self._tokenizer.digest)
-        with _quiet(), torch.random.fork_rng(), torch.inference_mode():
+        with quiet(), torch.random.fork_rng(), torch.inference_mode():
             torch.manual_seed(seed)
             made = plug.generate(
                 words, used=used, **self._inputs(prompts), **self._options(order), pad_token_id=self._pad
@@ -137,11 +137,17 @@ class LocalWriter:
             )
 
 
-def _load(directory: Path) -> Any:
+def load_model(directory: Path) -> Any:
+    """Load a causal language model from safetensors, without code of its author, onto a GPU where there is one.
+
+    Raises:
+        MissingExtra: torch or transformers is not installed.
+        InputError: it is no such model.
+    """
     torch, transformers = require("torch", "train"), require("transformers", "train")
     has_gpu = torch.cuda.is_available()
     try:
-        with _quiet():
+        with quiet():
             model = transformers.AutoModelForCausalLM.from_pretrained(
                 str(directory),
                 local_files_only=True,
@@ -158,7 +164,7 @@ def _load(directory: Path) -> Any:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keep transformers from writing to the terminal."""
     logging = require("transformers", "train").utils.logging
     level, has_bars = logging.get_verbosity(), logging.is_progress_bar_enabled()

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.demo_audit import audit
 from countermark.cli.demo_folder import FOLDER_HELP, find_model, make_passphrase, prepare, stranger_says
 from countermark.cli.demo_market import market
 from countermark.cli.demo_text import text
@@ -64,7 +65,7 @@ def demo(context: click.Context, out: Path, model: Path | None) -> int:
     and has a separate process verify the evidence. Everything stays in the folder to look at.
 
     With --json the last line of stdout is one JSON object. Exit status: 0 if every answer was the right one.
-    "demo market" plays the market instead, "demo text" a language model.
+    "demo market" plays the market instead, "demo text" a language model, "demo audit" looks for stored training images.
 
     Example:
       countermark demo
@@ -90,6 +91,7 @@ def demo(context: click.Context, out: Path, model: Path | None) -> int:
 
 demo.add_command(market)
 demo.add_command(text)
+demo.add_command(audit)
 
 
 def _walk(session: Session, weights: Path, out: Path, progress: Any) -> _Outcome:

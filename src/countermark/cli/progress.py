@@ -60,6 +60,17 @@ def _label(label: str, lang: str) -> str:
         "mark": tr("marking", lang),
         "generate": tr("generating", lang),
         "trace": tr("tracing", lang),
+        "read-train": tr("reading the training data", lang),
+        "read-held-out": tr("reading the held-out data", lang),
+        "index": tr("building the index", lang),
+        "calibrate": tr("calibrating on held-out data", lang),
+        "held-out": tr("calibrating on held-out data", lang),
+        "near": tr("looking for near copies", lang),
+        "draw": tr("drawing from the model", lang),
+        "extract": tr("asking for passages", lang),
+        "train": tr("training", lang),
+        "examine": tr("examining the outputs", lang),
+        "outputs": tr("examining the outputs", lang),
     }
     return known.get(label, label)
 

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.audit_records import audit_rows, shown_audits
 from countermark.cli.session import Session, current
 from countermark.cli.shell import Command
 from countermark.cli.text import card
@@ -16,7 +18,7 @@ from countermark.errors import InputError
 
 if TYPE_CHECKING:
     from countermark.core.progress import Progress
-    from countermark.registry import Title
+    from countermark.registry import Audit, Title
     from countermark.workflows.office import Office
 
 _MAX_BPS = 5_000  # ModelTitles.MAX_STACK_BPS
@@ -42,10 +44,13 @@ def register(model_dir: Path, owner: str, parents: tuple[str, ...], derivatives:
     A model that holds most tensors of a registered one is derived from it and has to name it. Shares are in basis
     points: 500 are 5 %. They are fixed for good, with those of the parents' own parents, at 50 % in all.
 
+    Recorded memorization audits of the same weights are shown, whenever they were made.
+
     Example:
       countermark register examples/fashion-mnist --owner "Example Studio"
       countermark register tuned --owner "Atelier" --derived-from 1:500 --derivatives 300
     """
+    from countermark.workflows.audit import audits_of
     from countermark.workflows.register import register_model
 
     session, meter = current(), _Meter()
@@ -53,13 +58,16 @@ def register(model_dir: Path, owner: str, parents: tuple[str, ...], derivatives:
     with session.office(meter.watch) as office:
         title = register_model(office, model_dir, owner, parents=declared, derivatives=owed)
         proof = prove_entry(office, title.log_index)
+        with office.store.transaction() as transaction:
+            audits = audits_of(transaction, title.weights_root)
     document = {
         **show_title(title),
         **_roots(title),
+        "audits": shown_audits(audits),
         "inclusion": proof,
         "megabytes_per_second": round(meter.size / 1e6 / max(meter.seconds, 1e-6), 3),
     }
-    session.answer("registration", document, _describe(session, title, proof, meter))
+    session.answer("registration", document, _describe(session, title, audits, proof, meter))
 
 
 def _read_parent(text: str) -> tuple[int, int]:
@@ -158,7 +166,7 @@ def _roots(title: Title) -> dict[str, Any]:
     }
 
 
-def _describe(session: Session, title: Title, proof: dict[str, Any], meter: _Meter) -> str:
+def _describe(session: Session, title: Title, audits: Sequence[Audit], proof: dict[str, Any], meter: _Meter) -> str:
     from countermark.cli.progress import show_rate
 
     roots = _roots(title)
@@ -185,6 +193,7 @@ def _describe(session: Session, title: Title, proof: dict[str, Any], meter: _Met
         (session.tr("tensors root"), roots["tensors_root"]),
         (session.tr("derived from"), show_parents(session, title)),
         (session.tr("derivatives"), show_derivatives(session, title)),
+        *audit_rows(session, audits),
         (session.tr("detection key"), title.key_id),
         (session.tr("transaction"), title.transaction),
         (session.tr("log"), included),

@@ -17,6 +17,8 @@ from countermark.cli.shell import Group
 NOUNS = (
     "init",
     "party",
+    "train",
+    "audit",
     "register",
     "title",
     "license",
@@ -81,8 +83,8 @@ root = Root(
     name="countermark",
     help="""A rights office for AI models: titles, licences, marks, traces, evidence.
 
-    The path: init, party add, register, license offer and grant, mark or generate, trace, trust export, bundle;
-    elsewhere verify.
+    The path: init, party add, audit memorization, register, license offer and grant, mark or generate, trace, trust
+    export, bundle; elsewhere verify.
 
     The workspace is the one of -w, else COUNTERMARK_WORKSPACE, else the folder you are in if it is one, else
     ./countermark-workspace. The passphrase comes from --passphrase-file, COUNTERMARK_PASSPHRASE_FILE,

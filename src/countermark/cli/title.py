@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from countermark.cli.audit_records import audit_rows, shown_audits
 from countermark.cli.register import read_derivatives, show_derivatives, show_parents, show_title
 from countermark.cli.session import current, read_file, write_json
 from countermark.cli.shell import Group
@@ -53,12 +54,13 @@ def list_() -> None:
 @title.command("show")
 @click.argument("number", metavar="TITLE", type=int)
 def show(number: int) -> None:
-    """Show a title, its manifest digest, and the offers under it.
+    """Show a title, its manifest digest, the offers under it, and the recorded audits of its model.
 
     Example:
       countermark title show 1
     """
     from countermark.registry import Offer, Title
+    from countermark.workflows.audit import audits_of
     from countermark.workflows.office import load, party
 
     session = current()
@@ -66,12 +68,14 @@ def show(number: int) -> None:
         found = Title.from_json(load(transaction, "title", number))
         holder = party(transaction, found.holder)
         offers = [Offer.from_json(body) for body in transaction.find("offer", f"title:{number}")]
+        audits = audits_of(transaction, found.weights_root)
     rows = [
         (session.tr("title"), f"{found.id}  ({found.name})"),
         (session.tr("holder"), f"{holder.name}  ({holder.id})"),
         (session.tr("registered"), found.registered_at),
         (session.tr("derived from"), show_parents(session, found)),
         (session.tr("derivatives"), show_derivatives(session, found)),
+        *audit_rows(session, audits),
         (session.tr("size"), f"{found.total_bytes / 1e6:.1f} MB, {found.parameters:,}"),
         (session.tr("manifest"), found.manifest_digest),
         (session.tr("weights"), found.weights_root),
@@ -83,6 +87,7 @@ def show(number: int) -> None:
         **show_title(found),
         "registration": found.registration,
         "offers": [{"id": o.id, "terms": o.terms} for o in offers],
+        "audits": shown_audits(audits),
     }
     session.answer("title", document, card(rows))
 

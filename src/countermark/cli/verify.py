@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,8 @@ import click
 from countermark.cli.edge import COULD_NOT_TELL
 from countermark.cli.session import Session, current, read_file
 from countermark.cli.shell import Command
-from countermark.cli.text import card, is_utf8, pad, plain, width, wrap
+from countermark.cli.text import is_utf8, pad, plain, width
+from countermark.cli.verify_text import conclusion, meanings
 from countermark.errors import CountermarkError, InputError
 
 if TYPE_CHECKING:
@@ -21,7 +23,6 @@ if TYPE_CHECKING:
     from countermark.evidence.verification import Demand, VerifiedBundle
     from countermark.marking import Detection
 
-_COLUMNS = 100
 _BUNDLE_LIMIT = 64 * 2**20
 _TRUST_LIMIT = 2**20
 _KEY_LIMIT = 4096
@@ -36,7 +37,8 @@ _KEY_LIMIT = 4096
     type=click.Path(path_type=Path),
     metavar="FILE",
     multiple=True,
-    help="The file that the case is about; give it once for each file of a pool.",
+    help="The file that the case is about; give it once for each file of a pool. Of an audit: the model's directory, a "
+    "file of its report, or a digest.",
 )
 @click.option("--case", metavar="TEXT", help="Demand that the statement is for this case.")
 @click.option("--audience", metavar="TEXT", help="Demand that the statement is for this audience.")
@@ -64,9 +66,14 @@ def verify(
     That the observations came from the suspect is the office's word. With --key, which the office discloses to an
     expert, the suspect is read again here; this alone needs the extra "image", or "text" and the model's tokenizer.
 
+    The bundle of an audit holds every score: p-values, rank test and verdict are computed again from them. That they
+    were measured on this model is the office's word. Its --suspect is the model's directory, a file of the report, or a
+    digest that the document names, as sha256:…
+
     Example:
       countermark verify case.zip --trust trust.json --suspect suspect.jpg --case 2026-017
       countermark verify case.zip --trust trust.json --suspect post.txt --key key.json --tokenizer tokenizer.json
+      countermark verify audit.zip --trust trust.json --suspect MODEL_DIR
     """
     from countermark.evidence.verification import VERIFIED
     from countermark.evidence.verification import verify as check
@@ -81,7 +88,9 @@ def verify(
         steps.failed(error)
         raise
     reading = _read_again(data, verified, suspects, key, tokenizer, alpha) if key else None
-    session.answer("verification", _document(verified, reading), _conclusion(session, verified, reading))
+    caveats = _caveats(verified, reading)
+    told = conclusion(session, verified, caveats, reading)
+    session.answer("verification", _document(verified, caveats, reading), told)
     return 0 if verified.outcome == VERIFIED else COULD_NOT_TELL
 
 
@@ -96,6 +105,8 @@ def _read_again(
     from countermark.evidence.rereading import read_embedding_key, reread
     from countermark.marking.text.tokens import TextTokenizer
 
+    if verified.kind != "trace":
+        raise InputError("the bundle of an audit has no mark to read again", hint="Leave --key out.")
     if not suspects:
         raise InputError("give the suspect, to read it again", hint="With --suspect FILE.")
     is_text = "tokenizer" in verified.statement
@@ -146,6 +157,13 @@ def _suspect(paths: Sequence[Path]) -> str | None:
 
 
 def _file_digest(path: Path) -> str:
+    """Return what a statement names a suspect by: a file by its digest, a model's directory by its weights root."""
+    if re.fullmatch("sha256:[0-9a-f]{64}", str(path)):
+        return str(path)
+    if path.is_dir():
+        from countermark.artifact import digest_model, survey
+
+        return f"sha256:{digest_model(survey(path)).content_root.hex()}"
     try:
         with path.open("rb") as stream:
             return f"sha256:{hashlib.file_digest(stream, 'sha256').hexdigest()}"
@@ -175,156 +193,13 @@ class _Steps:
         click.echo(f"{sign} {number:2} {pad(self._meaning.get(name, name), self._column)}  {detail}".rstrip())
 
 
-def _document(verified: VerifiedBundle, reading: Detection | None) -> dict[str, Any]:
+def _document(verified: VerifiedBundle, caveats: Sequence[str], reading: Detection | None) -> dict[str, Any]:
     return {
         "outcome": verified.outcome,
+        "kind": verified.kind,
         "statement": dict(verified.statement),
         "stamped_at": verified.stamped_at.isoformat().replace("+00:00", "Z"),
-        "caveats": list(_caveats(verified, reading)),
+        "caveats": list(caveats),
         "read_again": None if reading is None else {"p_value": reading.p_value, "searched": reading.searched},
         "steps": [{"step": number, "name": name, "detail": str(detail)} for number, name, detail in verified.steps],
-    }
-
-
-def _conclusion(session: Session, verified: VerifiedBundle, reading: Detection | None) -> str:
-    from countermark.evidence.verification import VERIFIED
-
-    stated, sure = verified.statement, verified.outcome == VERIFIED
-    heading = (
-        session.tr("VERIFIED") if sure else session.tr("SELF-CONSISTENT, ISSUER UNKNOWN: this is not a verification")
-    )
-    rows = [
-        (session.tr("suspect"), _stated_suspect(session, stated)),
-        (session.tr("grant"), f"{stated['grant']}  ({session.tr('title')} {stated['title']})"),
-        (session.tr("licensee"), _licensee(verified)),
-        ("p_ours", f"{stated['p_ours']['value']:.2g}"),
-        ("p_innocent", f"{stated['p_innocent']['value']:.2g}"),
-        (session.tr("case"), stated["case"]),
-        (session.tr("audience"), stated["audience"]),
-        (session.tr("stamped"), verified.stamped_at.isoformat()),
-    ]
-    if reading is not None:
-        again = session.tr("the same word, with p = {p}", p=f"{reading.p_value:.2g}")
-        rows.append((session.tr("read again"), again))
-    return "\n".join(
-        [
-            "",
-            heading,
-            card(rows),
-            *_listed(session.tr("What this proves"), proofs(session, sure, str(stated["read"]))),
-            *_listed(session.tr("What this does not prove"), limits(session, _caveats(verified, reading))),
-        ]
-    )
-
-
-def _stated_suspect(session: Session, stated: Mapping[str, Any]) -> str:
-    if "region" in stated:
-        return session.tr("{suspect}  (in its part {region})", suspect=stated["suspect"], region=stated["region"])
-    pictures = len(stated.get("pictures", ()))
-    if not pictures:
-        return str(stated["suspect"])
-    named = {"suspect": stated["suspect"], "count": pictures}
-    if "tokenizer" in stated:
-        return session.tr("{suspect}  (a pool of {count} texts)", **named)
-    return session.tr("{suspect}  (a pool of {count} pictures)", **named)
-
-
-def _licensee(verified: VerifiedBundle) -> str:
-    (named,) = (detail.params["licensee"] for _, name, detail in verified.steps if name == "grant")
-    return f"{plain(str(named))}  ({verified.statement['licensee']})"
-
-
-def _listed(heading: str, sentences: list[str]) -> list[str]:
-    lines = ["", heading]
-    for sentence in sentences:
-        first, *rest = wrap(sentence, _COLUMNS - 4)
-        lines += [f"  - {first}", *(f"    {line}" for line in rest)]
-    return lines
-
-
-def meanings(session: Session) -> dict[str, str]:
-    """Return what each step of ``evidence.verification.STEPS`` checks, in one line."""
-    return {
-        "contents": session.tr("the file holds the members of a bundle, within their limits"),
-        "issuer": session.tr("it names the office and the ledger of the trust file"),
-        "statement": session.tr("the office signed the statement, which binds every member"),
-        "audience": session.tr("the statement is about what was asked"),
-        "checkpoint": session.tr("the head of the log is signed and time-stamped"),
-        "history": session.tr("the log extends every checkpoint known before"),
-        "anchor": session.tr("the ledger anchors this head; receipts and blocks fit"),
-        "entries": session.tr("the log contains the entries"),
-        "parties": session.tr("both parties are members that the ledger admitted"),
-        "title": session.tr("the title is to this model; its owner signed the manifest"),
-        "offer": session.tr("the title holder offered these terms"),
-        "grant": session.tr("the licensee accepted them; the ledger holds the grant"),
-        "identifier": session.tr("the identifier was committed to, and chosen by neither side"),
-        "key": session.tr("the detection key was committed to beforehand"),
-        "presence": session.tr("p_ours follows from the observations"),
-        "attribution": session.tr("the word is this grant's; p_innocent follows"),
-        "request": session.tr("the licensee signed the request for the output"),
-        "coverage": session.tr("the terms give the stated answer about the use"),
-    }
-
-
-def proofs(session: Session, sure: bool, read: str) -> list[str]:
-    """Return what the steps prove, in sentences, of an answer that was ``read`` in one of the ways of ``tracing``."""
-    issuer = (
-        session.tr("The office that the trust file names made this statement about this very file.")
-        if sure
-        else session.tr("The parts agree with each other. Anybody can make a bundle of which this is true.")
-    )
-    follows = (
-        session.tr(
-            "From the observations in the bundle, both probabilities follow by arithmetic. The log entry of this "
-            "grant's output holds a digest of the signs that were recognized."
-        )
-        if read == "recorded"
-        else session.tr(
-            "From the soft observations in the bundle, both probabilities and the identifier follow by arithmetic. "
-            "The identifier is this grant's: neither side chose it alone, and the ledger holds its commitment."
-        )
-    )
-    return [
-        issuer,
-        follows,
-        session.tr("The log held the entries, and its head was anchored and stamped, when the stamp says."),
-    ]
-
-
-def limits(session: Session, caveats: tuple[str, ...]) -> list[str]:
-    """Return what the steps do not prove: what never is, and a sentence for each caveat."""
-    known = caveat_sentences(session)
-    return [
-        session.tr("That the mark was not copied onto this file from another, or put there by a dishonest key holder."),
-        *(known.get(caveat, plain(caveat)) for caveat in caveats),
-    ]
-
-
-def caveat_sentences(session: Session) -> dict[str, str]:
-    """Return the sentence of each caveat of ``evidence.verification``."""
-    return {
-        "ledger-self-attested": session.tr(
-            "That the ledger is what others saw: it is the office's own, and vouched for by the office alone."
-        ),
-        "ledger-blocks-not-checked": session.tr(
-            "That the ledger holds these blocks: the office says so; compare their hashes with a node that you trust."
-        ),
-        "suspect-not-checked": session.tr("Which file it is about: no suspect was given (--suspect)."),
-        "case-not-checked": session.tr("That it was made for your case: none was given (--case)."),
-        "audience-not-checked": session.tr("That it was made for you: no audience was given (--audience)."),
-        "log-history-not-checked": session.tr(
-            "That everybody was shown the same log: no earlier checkpoint was known to compare with."
-        ),
-        "licensee-key-held-by-office": session.tr(
-            "That the licensee itself accepted and asked: the office holds its key and could have signed for it."
-        ),
-        "no-signed-request": session.tr(
-            "That the licensee asked for any such output: no signed request is included. A lead, not an accusation."
-        ),
-        "reading-not-repeated": session.tr(
-            "That the observations were read from this file: the office says so, and only its key could repeat it."
-        ),
-        "output-linked-by-likeness": session.tr(
-            "That the suspect came from the logged output: the two look alike, and are not the same bytes."
-        ),
     }

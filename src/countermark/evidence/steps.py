@@ -1,44 +1,39 @@
-"""The steps of a verification, in the order in which they run (``STEPS``).
+"""The steps of a verification that bundles of every kind share (``COMMON``), in the order in which they run.
 
 Each takes what the earlier ones have established (``Check``), proves one thing more, and returns what it saw; the first
-contradiction raises. ``verification.verify`` runs them.
+contradiction raises. ``verification.verify`` runs them, and then those of the bundle's kind (``traces``, ``audits``).
 """
 
 from __future__ import annotations
 
 import base64
-import hashlib
-import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, NamedTuple
 
 from countermark.artifact import ModelManifest
-from countermark.artifact.directory import TOKENIZER
-from countermark.core.canonical import digest, document_digest, parse_json, read_digest, show_digest
+from countermark.core.canonical import digest, document_digest, parse_json, show_digest
 from countermark.core.dsse import open_document, read_unverified
-from countermark.core.keys import PublicKey, Secret, epoch_commitment, key_commitment
+from countermark.core.keys import PublicKey, Secret
 from countermark.core.merkle import leaf_hash, verify_consistency, verify_inclusion
-from countermark.core.payload import commit_identifier, commit_nonce, derive_identifier, permute, read_identifier
-from countermark.core.times import from_unix, read_time, show_time
+from countermark.core.times import read_time, show_time
 from countermark.core.trie import VerifiedReceipt, verify_receipt
 from countermark.errors import CheckpointInconsistent, PolicyUnmet, ProofInvalid, SignatureInvalid
-from countermark.evidence.bundle import Bundle, unpack
+from countermark.evidence.bundle import AUDIT, TRACE, Bundle, unpack
 from countermark.evidence.checkpoint import Checkpoint, checkpoint_digest, open_checkpoint
 from countermark.evidence.checkpoint import read_unverified as read_head
-from countermark.evidence.findings import check_pool, innocence, presence
 from countermark.evidence.policy import Demand
 from countermark.evidence.timestamp import verify_timestamp
 from countermark.evidence.trust import Trust
-from countermark.licensing import Terms, coverage
-from countermark.marking.reading import Reading, recompute
+from countermark.licensing import Terms
+from countermark.marking.reading import Reading
 from countermark.registry import name_digest, signing_key_digest
 
+#: The role of the log entry that a statement of each kind was logged by.
+DISCLOSURE = {TRACE.name: "trace", AUDIT.name: "disclosure"}
 #: A statement is made when its log entry is stamped, give or take clocks and queues.
 _STAMP_SLACK = timedelta(days=1)
-#: Relative slack for recomputed probabilities: another machine's libm may round the last bit otherwise.
-_SAME = 1e-9
 
 
 class Detail(NamedTuple):
@@ -76,6 +71,7 @@ class Check:
     granted: dict[str, Any] = field(init=False)
     permutation: Secret = field(init=False)
     reading: Reading = field(init=False)
+    audit: dict[str, Any] = field(init=False)
     caveats: list[str] = field(default_factory=list)
 
     def event(self, role: str, name: str, contract: str) -> dict[str, Any]:
@@ -83,6 +79,12 @@ class Check:
         if role not in self.receipts:
             raise ProofInvalid("the bundle holds no ledger receipt for the {role}", role=role)
         return self.receipts[role].event(name, bytes.fromhex(self.trust.contracts[contract].removeprefix("0x")))
+
+    def entry(self, role: str) -> dict[str, Any]:
+        """Return the log entry of a role, whose place in the log is proven."""
+        if role not in self.entries:
+            raise ProofInvalid("the bundle holds no log entry for the {role}", role=role)
+        return self.entries[role]
 
 
 def _contents(check: Check) -> Detail:
@@ -122,16 +124,22 @@ def _statement(check: Check) -> Detail:
 
 
 def _audience(check: Check) -> Detail:
-    _same(check.demand.suspect, check.statement["suspect"], "suspect")
-    _same(check.demand.case, check.statement["case"], "case")
-    _same(check.demand.audience, check.statement["audience"], "audience")
+    _same(check.demand.suspect, _subjects(check), "suspect")
+    _same(check.demand.case, [check.statement["case"]], "case")
+    _same(check.demand.audience, [check.statement["audience"]], "audience")
     unasked = [name for name in ("suspect", "case", "audience") if getattr(check.demand, name) is None]
     check.caveats += [f"{name}-not-checked" for name in unasked]
     return say("case {case}, for {audience}", case=check.statement["case"], audience=check.statement["audience"])
 
 
-def _same(demanded: str | None, stated: str, name: str) -> None:
-    if demanded is not None and demanded != stated:
+def _subjects(check: Check) -> list[str]:
+    """Return the digests that may be asked for: of the suspect; of an audit's document, reports, weights, samples."""
+    about = check.statement["about"].values() if check.bundle.kind is AUDIT else ()
+    return [check.statement["suspect"], *(each for each in about if each is not None)]
+
+
+def _same(demanded: str | None, stated: Sequence[str], name: str) -> None:
+    if demanded is not None and demanded not in stated:
         raise PolicyUnmet("the statement is about another {name}", name=name)
 
 
@@ -210,37 +218,38 @@ def _entries(check: Check) -> Detail:
         proof = [bytes.fromhex(node) for node in item["proof"]]
         verify_inclusion(leaf_hash(raw), int(item["index"]), check.head.size, proof, check.head.root)
         check.entries[str(item["role"])] = parse_json(raw)
-    trace = _entry(check, "trace")
+    disclosed = check.entry(DISCLOSURE[check.bundle.kind.name])
     bound = {name: check.statement[name] for name in ("suspect", "case", "audience", "nonce")}
-    if trace["statement"] != show_digest(document_digest("statement-binding/1", bound)):
-        raise ProofInvalid("the log entry of the trace is about another statement")
+    if disclosed["statement"] != show_digest(document_digest("statement-binding/1", bound)):
+        raise ProofInvalid("the log entry of the {role} is about another statement", role=check.bundle.kind.name)
     return say("{count} entries included", count=len(check.entries))
 
 
-def _entry(check: Check, role: str) -> dict[str, Any]:
-    if role not in check.entries:
-        raise ProofInvalid("the bundle holds no log entry for the {role}", role=role)
-    return check.entries[role]
+def admitted(check: Check, role: str) -> dict[str, Any]:
+    """Return a party of the bundle: the member that the ledger admitted in that role, with this signing key.
+
+    Raises:
+        ProofInvalid: it is another one.
+    """
+    person: dict[str, Any] = check.bundle.json("parties.json")[role]
+    event = check.event(role, "Admitted", "Members")
+    key = PublicKey.from_text(person["signing_key"])
+    named = name_digest(person["name"], bytes.fromhex(person["name_salt"]))
+    if (
+        str(event["account"]).lower() != str(person["address"]).lower()
+        or bytes(event["organizationDigest"]) != named
+        or bytes(event["signingKeyDigest"]) != signing_key_digest(key)
+    ):
+        raise ProofInvalid("the {role} is not the member that the ledger admitted", role=role)
+    return person
 
 
-def _parties(check: Check) -> Detail:
-    check.parties = dict(check.bundle.json("parties.json"))
-    for role in ("owner", "licensee", *({"licensor"} & check.parties.keys())):
-        person, event = check.parties[role], check.event(role, "Admitted", "Members")
-        key = PublicKey.from_text(person["signing_key"])
-        named = name_digest(person["name"], bytes.fromhex(person["name_salt"]))
-        if (
-            str(event["account"]).lower() != str(person["address"]).lower()
-            or bytes(event["organizationDigest"]) != named
-            or bytes(event["signingKeyDigest"]) != signing_key_digest(key)
-        ):
-            raise ProofInvalid("the {role} is not the member that the ledger admitted", role=role)
-    if check.parties["licensee"]["custody"] != "external":
-        check.caveats.append("licensee-key-held-by-office")
-    return say("{owner}; {licensee}", owner=check.parties["owner"]["name"], licensee=check.parties["licensee"]["name"])
+def registered(check: Check) -> ModelManifest:
+    """Prove the title that the statement names, in ``check.title``, and return the manifest that its owner signed.
 
-
-def _title(check: Check) -> Detail:
+    Raises:
+        ProofInvalid: ledger, log and registration are not of one model and holder.
+    """
     check.title = check.event("title", "TitleRegistered", "ModelTitles")
     owner = check.parties["owner"]
     body = open_document(
@@ -254,220 +263,13 @@ def _title(check: Check) -> Detail:
         or str(check.title["holder"]).lower() != owner["address"].lower()
     ):
         raise ProofInvalid("the title on the ledger is of another model, manifest or holder")
-    if _entry(check, "title")["manifest"] != show_digest(manifest.digest):
+    if check.entry("title")["manifest"] != show_digest(manifest.digest):
         raise ProofInvalid("the log entry of the title is of another manifest")
-    _tokenizer(check, manifest)
-    return say("title {number}: {name}", number=check.title["titleId"], name=manifest.name)
+    return manifest
 
 
-def _tokenizer(check: Check, manifest: ModelManifest) -> None:
-    """Check that a text was read with the tokenizer that was registered with the model."""
-    registered = [show_digest(record.sha256) for record in manifest.files if record.path == TOKENIZER]
-    is_text = str(check.bundle.json("detection.json")["method"]).startswith("text.")
-    if is_text and check.statement.get("tokenizer") not in registered:
-        raise ProofInvalid("the tokenizer is not the one that was registered with the model")
-
-
-def _offer(check: Check) -> Detail:
-    licensor = check.parties.get("licensor", check.parties["owner"])
-    body = open_document(check.bundle.json("offer.json"), "offer", PublicKey.from_text(licensor["signing_key"]))
-    check.terms = Terms.from_json(body["terms"])
-    event = check.event("offer", "Offered", "Grants")
-    if bytes(event["termsDigest"]) != check.terms.digest or event["titleId"] != check.title["titleId"]:
-        raise ProofInvalid("the ledger offers other terms, or another title")
-    if tuple(event["conditions"].values()) != check.terms.conditions():
-        raise ProofInvalid("the ledger fixes other conditions than the terms")
-    if "licensor" in check.parties:
-        _assignment(check, licensor)
-    offered = {"number": event["offerId"], "name": check.terms.name}
-    text = check.bundle.members.get("legal.json")
-    if text is None:
-        return say("offer {number}: {name}", **offered)
-    if show_digest(hashlib.sha256(text).digest()) != check.terms.legal_text:
-        raise ProofInvalid("the terms name another legal text than the one in the bundle")
-    return say("offer {number}: {name}; its legal text is in the bundle", **offered)
-
-
-def _assignment(check: Check, licensor: Mapping[str, Any]) -> None:
-    """Prove that the title had passed to the licensor: the ledger lets its holder alone offer."""
-    event = check.event("assignment", "TitleAssigned", "ModelTitles")
-    if (
-        event["titleId"] != check.title["titleId"]
-        or str(event["to"]).lower() != str(licensor["address"]).lower()
-        or check.receipts["assignment"].block_number > check.receipts["offer"].block_number
-    ):
-        raise ProofInvalid("the title had not passed to the licensor when it made the offer")
-
-
-def _grant(check: Check) -> Detail:
-    licensee = check.parties["licensee"]
-    check.acceptance = open_document(
-        check.bundle.json("acceptance.json"), "acceptance", PublicKey.from_text(licensee["signing_key"])
-    )
-    check.granted = check.event("grant", "Granted", "Grants")
-    window = [int(read_time(check.acceptance[name]).timestamp()) for name in ("starts", "expires")]
-    if (
-        check.granted["grantId"] != check.statement["grant"]
-        or check.granted["titleId"] != check.title["titleId"]
-        or check.granted["offerId"] != check.acceptance["offer"]
-        or str(check.granted["licensee"]).lower() != str(licensee["address"]).lower()
-        or bytes(check.granted["acceptanceDigest"]) != document_digest("acceptance/1", check.acceptance)
-        or bytes(check.granted["termsDigest"]) != check.terms.digest
-        or [check.granted["startsAt"], check.granted["expiresAt"]] != window
-        or check.acceptance["office"] != check.trust.office
-    ):
-        raise ProofInvalid("the grant on the ledger is not the one that the licensee accepted")
-    if _entry(check, "grant")["commitment"] != bytes(check.granted["markCommitment"]).hex():
-        raise ProofInvalid("the log entry of the grant holds another commitment")
-    return say("grant {number} to {licensee}", number=check.granted["grantId"], licensee=licensee["name"])
-
-
-def _identifier(check: Check) -> Detail:
-    opening = check.bundle.json("opening.json")
-    nonce, salt = bytes.fromhex(opening["platform_nonce"]), bytes.fromhex(opening["salt"])
-    identifier = read_identifier(opening["identifier"])
-    if commit_nonce(nonce).hex() != check.acceptance["platform_commitment"]:
-        raise ProofInvalid("the platform's nonce is not the one it had committed to")
-    accepted = bytes(check.granted["acceptanceDigest"])
-    if derive_identifier(nonce, bytes.fromhex(check.acceptance["licensee_nonce"]), accepted) != identifier:
-        raise ProofInvalid("the identifier does not follow from both nonces")
-    if commit_identifier(identifier, salt) != bytes(check.granted["markCommitment"]):
-        raise ProofInvalid("the identifier is not the one committed to on the ledger")
-    committed = from_unix(check.receipts["grant"].timestamp)
-    return say("{identifier}, committed at {time}", identifier=opening["identifier"], time=show_time(committed))
-
-
-def _key(check: Check) -> Detail:
-    part = check.bundle.json("detection.json")
-    check.permutation = Secret(bytes.fromhex(part["permutation_key"]))
-    key = key_commitment(bytes.fromhex(part["embedding_commitment"]), check.permutation.reveal())
-    keys = [bytes.fromhex(each) for each in part["commitments"]]
-    bound = epoch_commitment(keys) if key in keys else b""
-    role = "title" if part["epoch"] == 0 else "key"
-    committed = check.title if role == "title" else check.event("key", "KeyCommitted", "ModelTitles")
-    if bytes(committed["keyCommitment"]) != bound or committed["titleId"] != check.title["titleId"]:
-        raise ProofInvalid("the detection key is not the one committed to on the ledger")
-    if part["epoch"] != committed.get("epoch", 0):
-        raise ProofInvalid("the ledger commits to the key of another epoch")
-    if part["epoch"] == 0 and check.receipts["title"].timestamp > check.receipts["grant"].timestamp:
-        raise ProofInvalid("the detection key was committed to after the grant")
-    if "output" in check.entries and from_unix(check.receipts[role].timestamp) > read_time(
-        _entry(check, "output")["time"]
-    ):
-        raise ProofInvalid("the detection key was committed to after the output was marked")
-    return say("{key}, epoch {epoch}", key=part["key_id"], epoch=part["epoch"])
-
-
-def _presence(check: Check) -> Detail:
-    part = check.bundle.json("detection.json")
-    tried = int(part["keys_tried"])
-    if tried < 1:
-        raise PolicyUnmet("no key was tried")
-    check_pool(check.statement, part["observations"])
-    check.reading = recompute(str(part["method"]), part["observations"])
-    word = permute(check.permutation, read_identifier(check.bundle.json("opening.json")["identifier"]))
-    issued = _issued_total(check) if check.reading.proves_words else 1
-    p_ours = presence(check.reading, word, tried, issued)
-    check.caveats.append("reading-not-repeated")
-    _close(p_ours, check.statement["p_ours"]["value"], "p_ours")
-    if p_ours > check.demand.alpha:
-        raise PolicyUnmet("p_ours is {p}, above the level asked", p=p_ours)
-    return say("p_ours = {value}", value=f"{p_ours:.3g}")
-
-
-def _attribution(check: Check) -> Detail:
-    opened = read_identifier(check.bundle.json("opening.json")["identifier"])
-    issued = _issued_total(check)
-    if check.statement["read"] == "recorded":
-        _recorded(check)
-    p_innocent = innocence(check.reading, permute(check.permutation, opened), check.statement, issued)
-    _close(p_innocent, check.statement["p_innocent"]["value"], "p_innocent")
-    if p_innocent > check.demand.alpha:
-        raise PolicyUnmet("p_innocent is {p}, above the level asked", p=p_innocent)
-    found = {"value": f"{p_innocent:.3g}", "count": issued}
-    if check.statement["read"] == "recorded":
-        return say("p_innocent = {value}; the log holds the signs that were recognized", value=found["value"])
-    if check.statement["read"] == "soft":
-        return say("p_innocent = {value} among {count} identifiers, by a soft read", **found)
-    return say("p_innocent = {value} among {count} identifiers", **found)
-
-
-def _recorded(check: Check) -> None:
-    """Hold the signs that were recognized against those that the log was told of when the output was made."""
-    entry, pattern = _entry(check, "output"), check.reading.pattern
-    if pattern is None or entry.get("pattern") != show_digest(pattern) or entry["grant"] != check.granted["grantId"]:
-        raise ProofInvalid("the generation that was recognized is not that of the logged output")
-
-
-def _issued_total(check: Check) -> int:
-    """Return the ledger's own count of identifiers ever issued, by its newest proven receipt."""
-    try:
-        return int(check.event("issued", "BatchCommitted", "Grants")["issuedTotal"])
-    except ProofInvalid:
-        return int(check.event("issued", "Granted", "Grants")["issuedTotal"])
-
-
-def _close(mine: float, stated: float, name: str) -> None:
-    if not math.isclose(mine, float(stated), rel_tol=_SAME):
-        raise PolicyUnmet("{name} is {mine}, not {stated} as stated", name=name, mine=mine, stated=stated)
-
-
-def _request(check: Check) -> Detail:
-    if "request.json" not in check.bundle.members:
-        check.caveats.append("no-signed-request")
-        return say("none: a lead, not an accusation")
-    envelope = check.bundle.json("request.json")
-    licensee = check.parties["licensee"]
-    body = open_document(envelope, "request", PublicKey.from_text(licensee["signing_key"]))
-    entry = _entry(check, "output")
-    if (
-        body["grant"] != check.granted["grantId"]
-        or body["office"] != check.trust.office
-        or entry["grant"] != check.granted["grantId"]
-        or entry["request"] != show_digest(digest("envelope/1", envelope["payload"].encode()))
-    ):
-        raise ProofInvalid("the signed request is not that of the logged output")
-    read_digest(entry["content"])
-    pictures = [picture["suspect"] for picture in check.statement.get("pictures", [])]
-    if entry["content"] not in (pictures or [check.statement["suspect"]]) and check.statement["read"] != "recorded":
-        check.caveats.append("output-linked-by-likeness")
-    return say("signed {signed}; output logged {logged}", signed=body["requested_at"], logged=entry["time"])
-
-
-def _coverage(check: Check) -> Detail:
-    stated = check.statement["coverage"]
-    decided = coverage(
-        check.terms,
-        use=stated["use"],
-        territory=stated["territory"],
-        at=read_time(stated["at"]),
-        starts=from_unix(check.granted["startsAt"]),
-        expires=from_unix(check.granted["expiresAt"]),
-        revoked_at=_ended_early(check),
-    )
-    if decided.covered != stated["covered"] or list(decided.reasons) != stated["reasons"]:
-        raise PolicyUnmet("the terms do not give the stated answer about the use")
-    if decided.covered is None:
-        return say("no use was named")
-    return say("the grant covered the use") if decided.covered else say("the grant did not cover the use")
-
-
-def _ended_early(check: Check) -> datetime | None:
-    """Return when the grant ended before its time: by notice, by a ruling, or because it was sold on."""
-    if "revocation" not in check.receipts:
-        return None
-    for name in ("Revoked", "Struck", "Resold"):
-        try:
-            event = check.event("revocation", name, "Grants")
-        except ProofInvalid:
-            continue
-        if event["grantId"] != check.granted["grantId"]:
-            raise ProofInvalid("the revocation is of another grant")
-        return from_unix(int(event.get("effectiveAt", check.receipts["revocation"].timestamp)))
-    raise ProofInvalid("the receipt of the revocation holds none")
-
-
-STEPS: tuple[tuple[str, Callable[[Check], Detail]], ...] = (
+Step = tuple[str, Callable[[Check], Detail]]
+COMMON: tuple[Step, ...] = (
     ("contents", _contents),
     ("issuer", _issuer),
     ("statement", _statement),
@@ -476,14 +278,4 @@ STEPS: tuple[tuple[str, Callable[[Check], Detail]], ...] = (
     ("history", _history),
     ("anchor", _anchor),
     ("entries", _entries),
-    ("parties", _parties),
-    ("title", _title),
-    ("offer", _offer),
-    ("grant", _grant),
-    ("identifier", _identifier),
-    ("key", _key),
-    ("presence", _presence),
-    ("attribution", _attribution),
-    ("request", _request),
-    ("coverage", _coverage),
 )

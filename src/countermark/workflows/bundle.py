@@ -2,29 +2,21 @@
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
 from typing import Any
 
-from countermark.core.canonical import document_digest, show_digest
-from countermark.core.dsse import Envelope, read_unverified
+from countermark.core.dsse import read_unverified
 from countermark.core.keys import DetectionKey
 from countermark.core.payload import permute, read_identifier
-from countermark.core.rlp import keccak256
-from countermark.errors import ConflictError, RightsError
-from countermark.evidence import log
-from countermark.evidence.bundle import Bundle, pack
+from countermark.errors import RightsError
+from countermark.evidence.bundle import TRACE
 from countermark.evidence.findings import innocence, presence
-from countermark.evidence.trust import MAX_CHECKPOINTS
 from countermark.licensing import Terms
 from countermark.marking.reading import recompute
-from countermark.registry import Grant, Offer, Output, Party, Title, Transaction, log_entry
+from countermark.registry import Grant, Offer, Output, Party, Title, Transaction
 from countermark.tracing import ATTRIBUTED
-from countermark.workflows.anchor import anchor_log
-from countermark.workflows.keys import describe_trust
+from countermark.workflows.exhibits import as_member, bundle_of, card
 from countermark.workflows.legal import find_text
-from countermark.workflows.office import Office, append, load, party, sign
+from countermark.workflows.office import Office, load, party
 from countermark.workflows.trace import Trace
 
 _READ_ME = """\
@@ -56,7 +48,8 @@ def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> b
         RightsError: the trace attributes nothing, so there is nothing to state.
     """
     issuance = _newest_issuance(office)
-    with office.store.transaction() as transaction:
+
+    def open_case(transaction: Transaction) -> _CaseFile:
         trace = Trace.from_json(load(transaction, "trace", trace_id))
         if trace.verdict != ATTRIBUTED or trace.grant is None:
             raise RightsError(
@@ -65,24 +58,9 @@ def make_bundle(office: Office, trace_id: str, *, case: str, audience: str) -> b
                 trace=trace_id,
                 verdict=trace.verdict,
             )
-        case_file = _CaseFile(office, transaction, trace, issuance)
-        bound = {"suspect": trace.suspect, "case": case, "audience": audience, "nonce": secrets.token_hex(16)}
-        entry = log_entry(
-            "trace", statement=show_digest(document_digest("statement-binding/1", bound)), time=office.now()
-        )
-        case_file.indices["trace"] = append(transaction, entry)
-    anchor = anchor_log(office)
-    members = case_file.members(anchor)
-    statement = {
-        **bound,
-        **case_file.findings(),
-        "office": office.id,
-        "platform_key": office.platform_key.public.text,
-        "issued_at": office.now(),
-        "members": Bundle(members).digests(),
-    }
-    members["statement.json"] = _json(sign(office.platform_key, "statement", statement))
-    return pack(members)
+        return _CaseFile(office, transaction, trace, issuance)
+
+    return bundle_of(office, open_case, case=case, audience=audience)
 
 
 def _newest_issuance(office: Office) -> dict[str, Any]:
@@ -97,10 +75,13 @@ def _newest_issuance(office: Office) -> dict[str, Any]:
 
 
 class _CaseFile:
-    """The records behind one trace."""
+    """The records behind one trace (``exhibits.Matter``)."""
+
+    kind = TRACE.name
 
     def __init__(self, office: Office, transaction: Transaction, trace: Trace, issuance: dict[str, Any]) -> None:
         self.office, self.trace, self.issuance = office, trace, issuance
+        self.suspect = trace.suspect
         self.grant = Grant.from_json(load(transaction, "grant", trace.grant))
         self.offer = Offer.from_json(load(transaction, "offer", self.grant.offer))
         self.title = Title.from_json(load(transaction, "title", self.grant.title))
@@ -108,6 +89,7 @@ class _CaseFile:
         self.licensor: Party = party(transaction, read_unverified(self.offer.envelope)["licensor"])
         self.licensee: Party = party(transaction, self.grant.licensee)
         self.output = self._find_output(transaction)
+        self.text = find_text(transaction, Terms.from_json(self.offer.terms))
         self.indices = {"title": self.title.log_index, "grant": self.grant.log_index}
         if self.output is not None:
             self.indices["output"] = self.output.log_index
@@ -155,35 +137,26 @@ class _CaseFile:
         keys = self.office.epoch_keys(self.title, self.trace.epoch)
         return next(key for key in keys if key.key_id == self.trace.key_id)
 
-    def members(self, anchor: dict[str, Any]) -> dict[str, bytes]:
-        """Return every member but the statement, as of an anchored checkpoint."""
+    def documents(self) -> dict[str, bytes]:
+        """Return what was registered, offered, accepted and read, and who did it."""
+        opening = {
+            "identifier": self.grant.identifier,
+            "salt": self.grant.salt,
+            "platform_nonce": self.grant.platform_nonce,
+        }
         members = {
-            "issuer.json": _json(describe_trust(self.office).to_json()),
-            "registration.json": _json(self.title.registration),
-            "offer.json": _json(self.offer.envelope),
-            "acceptance.json": _json(self.grant.acceptance),
-            "parties.json": _json({role: _card(member) for role, member in self._parties().items()}),
-            "opening.json": _json(
-                {
-                    "identifier": self.grant.identifier,
-                    "salt": self.grant.salt,
-                    "platform_nonce": self.grant.platform_nonce,
-                }
-            ),
-            "detection.json": _json(self._detection()),
-            "checkpoint.txt": anchor["checkpoint"].encode(),
-            "checkpoint.tsr": base64.b64decode(anchor["timestamp"]),
-            "receipts.json": _json(self._receipts(anchor)),
+            "registration.json": as_member(self.title.registration),
+            "offer.json": as_member(self.offer.envelope),
+            "acceptance.json": as_member(self.grant.acceptance),
+            "parties.json": as_member({role: card(member) for role, member in self._parties().items()}),
+            "opening.json": as_member(opening),
+            "detection.json": as_member(self._detection()),
             "READ-ME.txt": _READ_ME.encode(),
         }
-        with self.office.store.transaction() as transaction:
-            members["entries.json"] = _json(self._entries(transaction, anchor["size"]))
-            members["history.json"] = _json(_history(transaction, anchor["size"]))
-            text = find_text(transaction, Terms.from_json(self.offer.terms))
-        if text is not None:
-            members["legal.json"] = text.document
+        if self.text is not None:
+            members["legal.json"] = self.text.document
         if self.output is not None:
-            members["request.json"] = _json(self.output.request)
+            members["request.json"] = as_member(self.output.request)
         return members
 
     def _parties(self) -> dict[str, Party]:
@@ -218,21 +191,8 @@ class _CaseFile:
             "commitments": [each.commitment.hex() for each in self.office.epoch_keys(self.title, self.trace.epoch)],
         }
 
-    def _entries(self, transaction: Transaction, size: int) -> dict[str, Any]:
-        tiles = transaction.tiles
-        return {
-            "entries": [
-                {
-                    "role": role,
-                    "index": index,
-                    "entry": base64.b64encode(log.entry(tiles, index)).decode(),
-                    "proof": [node.hex() for node in log.prove_inclusion(tiles, index, size)],
-                }
-                for role, index in self.indices.items()
-            ]
-        }
-
-    def _receipts(self, anchor: dict[str, Any]) -> dict[str, Any]:
+    def transactions(self) -> dict[str, str]:
+        """Return who was admitted, what was registered, offered and granted, and the newest count of identifiers."""
         roles = {
             "owner": self.owner.admission,
             "licensee": self.licensee.admission,
@@ -240,7 +200,6 @@ class _CaseFile:
             "offer": self.offer.transaction,
             "grant": self.grant.transaction,
             "issued": self.issuance["transaction"],
-            "anchor": anchor["transaction"],
         }
         if self.licensor.id != self.owner.id:
             roles |= {"licensor": self.licensor.admission, "assignment": self._assignment()}
@@ -248,60 +207,4 @@ class _CaseFile:
             roles["key"] = self.title.epochs[str(self.trace.epoch)]
         if self.grant.revocation is not None:
             roles["revocation"] = self.grant.revocation
-        proofs = {name: self.office.ledger.prove(name) for name in dict.fromkeys(roles.values())}
-        return {"roles": roles, "receipts": proofs, "seal": _seal(self.office, proofs)}
-
-
-def _seal(office: Office, proofs: dict[str, dict[str, Any]]) -> Envelope:
-    """Vouch for the blocks: on the embedded ledger as its only validator, elsewhere for what a node said."""
-    hashes = {
-        str(proof["block_number"]): keccak256(bytes.fromhex(proof["header"].removeprefix("0x"))).hex()
-        for proof in proofs.values()
-    }
-    deployment = office.ledger.deployment
-    body = {
-        "chain_id": deployment["chain_id"],
-        "genesis_hash": deployment["genesis_hash"],
-        "blocks": hashes,
-        "platform_key": office.platform_key.public.text,
-        "sealed_at": office.now(),
-    }
-    return sign(office.platform_key, "seal", body)
-
-
-def _history(transaction: Transaction, size: int) -> dict[str, Any]:
-    """Prove that this checkpoint extends those anchored before: the newest 256, and 256 spread over the older ones.
-
-    A trust file names the newest checkpoint of its day, so one older than all of these needs a newer trust file.
-    """
-    anchors = [anchor for anchor in transaction.all("anchor") if anchor["size"] <= size]
-    older = anchors[:-MAX_CHECKPOINTS]
-    anchors = older[:: len(older) // MAX_CHECKPOINTS + 1] + anchors[-MAX_CHECKPOINTS:]
-    return {
-        "checkpoints": [
-            {
-                "size": anchor["size"],
-                "root": anchor["root"],
-                "proof": [node.hex() for node in log.prove_consistency(transaction.tiles, anchor["size"], size)],
-            }
-            for anchor in anchors
-        ]
-    }
-
-
-def _card(member: Party) -> dict[str, Any]:
-    if not member.name_salt:
-        raise ConflictError(
-            "the name of {party} was erased, so no evidence can open it",
-            hint="A bundle that was made before still holds it.",
-            party=member.name,
-        )
-    return {
-        name: value
-        for name, value in member.to_json().items()
-        if name in ("id", "name", "name_salt", "signing_key", "address", "custody")
-    }
-
-
-def _json(value: Any) -> bytes:
-    return json.dumps(value, ensure_ascii=False, indent=1, sort_keys=True).encode()
+        return roles

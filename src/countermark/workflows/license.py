@@ -25,6 +25,7 @@ from countermark.errors import (
 from countermark.licensing import Terms
 from countermark.registry import Grant, Offer, Party, Title, Transaction, log_entry
 from countermark.standard_terms import LegalText
+from countermark.workflows.audit import require_audit
 from countermark.workflows.legal import keep_text
 from countermark.workflows.office import (
     Intent,
@@ -50,6 +51,7 @@ def offer_terms(office: Office, title: int, terms: Terms, legal: LegalText | Non
         NotFoundError: no such title.
         InputError: the terms have expired.
         ConflictError: the terms name another legal text.
+        AuditMissing: the market asks for a recorded audit of the model.
     """
     with office.store.transaction() as transaction:
         model = Title.from_json(load(transaction, "title", title))
@@ -59,6 +61,7 @@ def offer_terms(office: Office, title: int, terms: Terms, legal: LegalText | Non
     terms.window(office.clock())
 
     def plan() -> Intent:
+        require_audit(office, title)
         body = {
             "office": office.id,
             "title": title,

@@ -107,7 +107,7 @@ def read_image(path: Path) -> Picture:
         InputError: unreadable.
         MissingExtra: Pillow is not installed.
     """
-    data = _read(path)
+    data = read_bytes(path)
     with _decoding(path), _open(path, data) as image:
         kind, had_palette = str(image.format), image.mode == "P"
         _refuse(path, _problem(kind, image))
@@ -151,11 +151,31 @@ def read_pixels(path: Path) -> Pixels:
     Raises:
         UnsupportedImage, HostileFile, InputError, MissingExtra: as ``read_image``.
     """
-    data = _read(path)
+    return decode_pixels(read_bytes(path), path)[0]
+
+
+def decode_pixels(data: bytes, path: Path, *, animated: bool = True) -> tuple[Pixels, bool]:
+    """Decode a picture as ``read_pixels`` does, and say whether it has more than 8 bits per sample.
+
+    Args:
+        data: the file.
+        path: what errors name.
+        animated: take the first of several frames; if false, refuse them.
+
+    Raises:
+        UnsupportedImage, HostileFile, MissingExtra: as ``read_image``.
+    """
     with _decoding(path), _open(path, data) as image:
-        kind = str(image.format)
+        if not animated and getattr(image, "n_frames", 1) > 1:
+            raise UnsupportedImage(
+                "{path} has several frames",
+                hint="Save the frames as single images, or skip broken images.",
+                path=path,
+            )
+        kind, orientation = str(image.format), image.getexif().get(_ORIENTATION, 1)
+        deep = image.mode.startswith("I;16") or (kind == "PNG" and png_depth(data) == 16)
         pixels = _flattened(path, image) if _problem(kind, image) else view(*_stored(kind, image, data))
-        return _turned(pixels, image.getexif().get(_ORIENTATION, 1))
+        return _turned(pixels, orientation), deep
 
 
 def content_digest(path: Path) -> bytes:
@@ -181,7 +201,13 @@ def _open_file(path: Path) -> Iterator[io.BufferedReader]:
         raise InputError("cannot read {path}: {reason}", path=path, reason=error.strerror) from error
 
 
-def _read(path: Path) -> bytes:
+def read_bytes(path: Path) -> bytes:
+    """Return a stranger's file.
+
+    Raises:
+        InputError: unreadable, or no regular file.
+        HostileFile: over 512 MiB.
+    """
     with _open_file(path) as stream:
         data = stream.read(MAX_FILE_BYTES + 1)
     if len(data) > MAX_FILE_BYTES:

@@ -27,6 +27,7 @@ from countermark.core.exchange import key_digest
 from countermark.core.keys import Secret
 from countermark.errors import ConflictError, KeystoreError, ManifestMismatch, NotFoundError
 from countermark.registry import Party, Title
+from countermark.workflows.audit import require_audit
 from countermark.workflows.license import usable_grant
 from countermark.workflows.market.acts import Call, act, check_amount, read_party
 from countermark.workflows.market.documents import salted_digest
@@ -53,7 +54,11 @@ def sell_file(
 
     Returns:
         The act, with ``listing_id``.
+
+    Raises:
+        AuditMissing: the market asks for a recorded audit of the model.
     """
+    require_audit(office, title)
     with office.store.transaction() as transaction:
         holder = str(load(transaction, "title", title)["holder"])
     seller, bound = read_party(office, holder), salted_digest(office, "file-terms", {"title": title, "text": terms})
@@ -96,8 +101,10 @@ def deliver_file(
     Raises:
         ManifestMismatch: the master is not the registered model.
         ConflictError: the folder holds something else, such as a package of another model, or one delivered before.
+        AuditMissing: the market asks for a recorded audit of the model.
     """
     given, _, title, _ = usable_grant(office, grant, at=office.clock())
+    require_audit(office, title.id)
     _check_master(office, title, directory)
     if (folder / "package.json").exists():
         package = read_package(folder)

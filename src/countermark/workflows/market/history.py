@@ -5,9 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from countermark.core.canonical import show_digest
 from countermark.core.subjects import show_subject
 from countermark.core.times import from_unix, show_time
 from countermark.errors import NotFoundError
+from countermark.registry import Audit
+from countermark.workflows.audit import audits_of
 from countermark.workflows.market.acts import show_facts
 from countermark.workflows.market.subjects import read_subject
 from countermark.workflows.office import Office
@@ -56,6 +59,19 @@ def history(office: Office, subject: str) -> list[Step]:
         )
         for event in found
     ]
+
+
+def audits_about(office: Office, subject: str) -> list[Audit]:
+    """Return the recorded audits of a title's model, oldest first; of any other subject none.
+
+    They stand in the log and not on the ledger; those of another office's title are what this office recorded of it.
+    """
+    kind, _, number = subject.partition(":")
+    if kind != "title":
+        return []
+    weights = office.ledger.record("ModelTitles", "record", int(number))["weights_root"]
+    with office.store.transaction() as transaction:
+        return audits_of(transaction, show_digest(weights))
 
 
 def _indexed_as(office: Office, subject: str) -> str:

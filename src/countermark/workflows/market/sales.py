@@ -21,6 +21,7 @@ from countermark.errors import AdapterError, CountermarkError, NotFoundError, Si
 from countermark.licensing import Terms
 from countermark.registry import Grant, Offer, Party, Transaction
 from countermark.workflows import license as licenses
+from countermark.workflows.audit import require_audit
 from countermark.workflows.market.acts import Call, act, check_amount, earlier_result, read_party, record_act
 from countermark.workflows.market.documents import salted_digest
 from countermark.workflows.market.money import allow
@@ -39,7 +40,11 @@ def sell_title(office: Office, title: int, *, price: int, until: datetime, deed:
         price: in the smallest unit.
         until: first moment at which the offer no longer stands.
         deed: text of the deed; the ledger holds its salted digest.
+
+    Raises:
+        AuditMissing: the market asks for a recorded audit of the model.
     """
+    require_audit(office, title)
     with office.store.transaction() as transaction:
         holder = str(load(transaction, "title", title)["holder"])
     digest = salted_digest(office, "deed", {"title": title, "text": deed})
@@ -53,10 +58,10 @@ def buy_title(office: Office, sale: int, buyer: str) -> dict[str, Any]:
 
     Raises:
         NotFoundError: another office registered it, and holds its detection keys; the buyer has to be a party there.
+        AuditMissing: the market asks for a recorded audit of the model.
     """
     found, owner = sale_record(office, sale), read_party(office, buyer)
-    with office.store.transaction() as transaction:
-        load(transaction, "title", found["subject_id"])
+    require_audit(office, int(found["subject_id"]))
     allow(office, owner, found["price"], {"sale": sale})
     call = Call(contract="Market", function="buyTitle", args=(sale, found["price"]), event="Settled")
     return act(office, "buy-title", call, by=owner, subject={"sale": sale})
@@ -67,12 +72,14 @@ def resell(office: Office, grant: int, *, price: int, until: datetime) -> dict[s
 
     Raises:
         TermsViolated: they do not.
+        AuditMissing: the market asks for a recorded audit of the model.
     """
     with office.store.transaction() as transaction:
-        licensee = Grant.from_json(load(transaction, "grant", grant)).licensee
+        given = Grant.from_json(load(transaction, "grant", grant))
+    require_audit(office, given.title)
     args = (grant, check_amount(price, "price"), int(until.timestamp()))
     call = Call(contract="Market", function="offerGrant", args=args, event="GrantOffered")
-    return act(office, "resell", call, by=read_party(office, licensee), subject={"grant": grant, "price": price})
+    return act(office, "resell", call, by=read_party(office, given.licensee), subject={"grant": grant, "price": price})
 
 
 def withdraw_sale(office: Office, sale: int) -> dict[str, Any]:
@@ -129,10 +136,12 @@ def pay_license(
     Raises:
         SignatureInvalid: not signed by the invited licensee, or not the invitation that was made.
         RightsError: the offer is not on the market, or its price or fee is another one than was accepted.
+        AuditMissing: the market asks for a recorded audit of the model.
     """
     buyer, body = _opened(office, acceptance)
     with office.store.transaction() as transaction:
         offer = Offer.from_json(load(transaction, "offer", body["offer"]))
+    require_audit(office, offer.title)
     terms = Terms.from_json(offer.terms)
     accepted = licenses.acceptance_digest(body)
     starts = int(read_time(body["starts"]).timestamp())
@@ -159,6 +168,7 @@ def buy_grant(office: Office, sale: int, licensee: str) -> dict[str, Any]:
     with office.store.transaction() as transaction:
         sold = Grant.from_json(load(transaction, "grant", found["subject_id"]))
         terms = Terms.from_json(load(transaction, "offer", sold.offer)["terms"])
+    require_audit(office, sold.title)
     held, ends = f"resale/{sale}/{buyer.id}", read_time(sold.expires)
     invite = lambda: licenses.invite_to(office, sold.offer, licensee, office.clock(), ends)  # noqa: E731
     with _accepted_once(office, held, buyer, invite) as acceptance:

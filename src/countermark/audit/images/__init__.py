@@ -1,0 +1,1 @@
+"""Images: read, stored, searched, examined."""
