@@ -28,7 +28,6 @@ def main() -> None:
     parser.add_argument("--develop", type=Path, metavar="NPZ", help="other images, on which constants were chosen")
     parser.add_argument("--text", type=Path, metavar="DIR", help="folder of texts for the text part")
     parser.add_argument("--samples", type=Path, metavar="DIR", help="drawn samples (*.npz) instead of training models")
-    parser.add_argument("--minutes", type=float, default=2.5, help="of training per model")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, to see it run")
     parser.add_argument("--parts", default=",".join(PARTS))
     options = parser.parse_args()

@@ -36,7 +36,6 @@ from countermark.audit.decisions import NEIGHBOURS, RATIO_WEIGHT, benjamini_hoch
 from countermark.audit.images.examine import Examiner
 from countermark.audit.images.search import exact_index, rmse
 from countermark.audit.images.store import ImageStore
-from countermark.core.stats import clopper_pearson
 
 Row = dict[str, Any]
 Floats = NDArray[np.float64]
@@ -289,8 +288,8 @@ def _audited(train: ImageStore, held_out: ImageStore, samples: Bytes) -> Row:
         "outputs": count,
         "calibration": audit.calibration.count,
         "flagged": decision.flagged / count,
-        "flagged_interval": list(clopper_pearson(decision.flagged, count)),
         "at_least": decision.at_least,
+        "copies_interval": list(decision.interval),
         "model_p": audit.model_test.p,
         "model_reason": audit.model_test.reason,
         "same_source_p": audit.same_source.p,

@@ -67,6 +67,7 @@ class Shell:
         """Remember what a reader would copy from the terminal."""
         patterns = {
             "TRACE": r"bundle (t-[0-9a-f]{12}) ",
+            "AUDIT": r"^ *(a-[0-9a-f]{16}) ",
             "PUBLIC_KEY": r"public key +([0-9a-f]{64})\n",
             "OFFICE": r"^ *office +.* \(([0-9a-f]{16})\)$",
             "OFFICE_ACCOUNT": r"ledger account +(0x[0-9a-fA-F]{40})\n",
@@ -93,6 +94,18 @@ def collage(folder: Path) -> None:
     with Image.open(folder / "marked" / "photo.jpg") as marked, Image.open(folder / "another.jpg") as other:
         other.paste(marked.crop((40, 60, 420, 360)), (200, 60))
         other.save(folder / "collage.jpg", quality=85)
+
+
+def write_texts(folder: Path) -> None:
+    """Let our own pages be a corpus, others of them be unseen, and outputs repeat the former or neither."""
+    pages = sorted((ROOT / "docs" / "adr").glob("00*.md"))
+    for name, part in (("corpus", pages[::2]), ("unseen", pages[1::2])):
+        (folder / name).mkdir()
+        for page in part:
+            (folder / name / page.name).write_text(page.read_text(encoding="utf-8"), encoding="utf-8")
+    copied = [page.read_text(encoding="utf-8")[500:900] for page in pages[:20:2]]
+    lines = [json.dumps({"text": text}) for text in copied]
+    (folder / "outputs.jsonl").write_text("\n".join(lines), encoding="utf-8")
 
 
 @pytest.fixture
@@ -128,6 +141,16 @@ def test_texts(shell: Shell) -> None:
     assert "unmarked" in printed
     assert "VERIFIED" in printed
     assert (shell.folder / "drawings" / "suspect.txt.marks.html").is_file()
+
+
+def test_audit(shell: Shell) -> None:
+    (shell.folder / "memorization").symlink_to(ROOT / "examples" / "memorization")
+    write_texts(shell.folder)
+    printed = shell.follow("audit.md")
+    assert printed.count("copies of training items were found") == 5
+    assert "no copies were found" in printed
+    assert "VERIFIED" in printed
+    assert (shell.folder / "report" / "report.zh.html").is_file()
 
 
 def test_an_external_licensee(shell: Shell) -> None:

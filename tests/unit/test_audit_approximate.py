@@ -132,13 +132,13 @@ def test_few_images_are_searched_exactly(store, tmp_path):
     assert choose_index(store, directory=tmp_path / "a").name.startswith("exact")
     assert choose_index(store, above=10).name.startswith("exact")
     chosen = choose_index(store, above=2999, directory=tmp_path / "a", threads=1)
-    assert chosen.name == "PCA48,IVF75,PQ24x4fs probes 16, exact re-rank"
+    assert chosen.name == "PCAR48,IVF75,PQ24x4fsr probes 16, exact re-rank"
     with pytest.raises(InputError, match="too few or too small"):
         ApproximateIndex(ImageStore.of(np.zeros((30, 4, 4), np.uint8)), tmp_path / "b")
     assert not (tmp_path / "b").exists()
 
 
 def test_recipes_grow_with_the_images():
-    assert str(Recipe.of(1_000_000, 784)) == "PCA64,IVF2048,PQ32x4fs"
+    assert str(Recipe.of(1_000_000, 784)) == "PCAR64,IVF2048,PQ32x4fsr"
     assert Recipe.of(1_000_000, 784).sample == 81_920
     assert Recipe.of(1000, 7).components == 4

@@ -251,9 +251,7 @@ def test_what_a_model_was_trained_on_again_and_again_is_extracted_and_exposed() 
     words = (MODEL / "train.py").read_text(encoding="utf-8").split()
     passages = [" ".join(generator.sample(words, 16)) for _ in range(43)]
     pairs = [Pair(f"{i}", 0, text[: len(text) // 2], text[len(text) // 2 :]) for i, text in enumerate(passages)]
-    canaries = [
-        Canary(f"The key of room {name} is {{secret}}", f"{generator.randrange(10**4):04}") for name in "ABCDEF"
-    ]
+    canaries = [Canary(f"The key of room {name} is {{secret}}", f"{generator.randrange(10**4):04}") for name in "ABCD"]
     taught = [pair.prefix + pair.suffix for pair in pairs[:3]] + [each.text for each in canaries[:2]]
     _train(torch, model, taught, steps=30)
     found = extract(model, pairs[:3], pairs[3:])

@@ -15,9 +15,11 @@ TRAIN, HELD_OUT = (RANDOM.integers(0, 256, (count, 6, 6), dtype=np.uint8) for co
 
 
 @pytest.fixture
-def options(tmp_path: Path) -> argparse.Namespace:
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> argparse.Namespace:
+    plan = tuple((kind, size, min(steps, 2)) for kind, size, steps in memorization_models.QUICK_PLAN)
+    monkeypatch.setattr(memorization_models, "QUICK_PLAN", plan)
     np.savez(tmp_path / "noise.npz", x_train=TRAIN, x_test=HELD_OUT)
-    return argparse.Namespace(data=tmp_path / "noise.npz", develop=None, samples=None, minutes=0.001, quick=True)
+    return argparse.Namespace(data=tmp_path / "noise.npz", develop=None, samples=None, quick=True)
 
 
 def test_the_known_answer_comes_out(options: argparse.Namespace) -> None:

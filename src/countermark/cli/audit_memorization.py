@@ -365,7 +365,7 @@ def _describe(session: Session, document: Mapping[str, Any], files: list[Path], 
         (
             session.tr("flagged"),
             session.tr(
-                "{flagged} of {count}, at a false discovery rate of {rate} %; {least} copies would be enough to be seen",
+                "{flagged} of {count}, at a false discovery rate of {rate} %; {least} copies would be enough",
                 flagged=decision["flagged"],
                 count=len(document["items"]),
                 rate=f"{100 * document['method']['fdr']:g}",

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.audit.images.likeness import Likeness, cosines, quantized, sandwich
+from countermark.audit.images.likeness import Likeness, cosines, products, quantized, sandwich
 from countermark.audit.images.products import Bytes, Integers
 from countermark.audit.images.scan import single_threaded
 from countermark.audit.images.search import Engine, Store, available_threads, torch_for
@@ -137,10 +137,10 @@ class AlignedIndex:
         shape = candidates.shape
         middles = _middle(self._store.take(candidates.reshape(-1))).reshape(*shape, -1)
         crops = _crops(samples)
-        products = self._products(_units(crops), _units(middles))
-        best, rows = products.argmax(1), np.arange(len(samples))[:, None]
+        correlations = products(self._torch, _units(crops), _units(middles))
+        best, rows = correlations.argmax(1), np.arange(len(samples))[:, None]
         # by single floats first: a correlation is off by some 1e-6, so a few more are computed in integers
-        rough = (1 - products.max(1)) * np.maximum(middles.var(2), crops.var(2).max(1)[:, None])
+        rough = (1 - correlations.max(1)) * np.maximum(middles.var(2), crops.var(2).max(1)[:, None])
         few = np.argsort(rough, axis=1, kind="stable")[:, : k + _SPARE]
         best, candidates = best[rows, few], candidates[rows, few]
         residual, gain, offset = _fit(middles[rows, few], crops[rows, best])
@@ -149,13 +149,6 @@ class AlignedIndex:
         dy, dx = np.divmod(place, _SHIFTS)
         fitted = (residual[rows, order], candidates[rows, order], mirror.astype(bool), dx - MARGIN, dy - MARGIN)
         return (*fitted, gain[rows, order], offset[rows, order])
-
-    def _products(self, crops: Singles, middles: Singles) -> Singles:
-        """Return (q, 50, m) correlations; by torch where there is one, whose threads can be told to keep apart."""
-        if self._torch is None:
-            return crops @ middles.transpose(0, 2, 1)
-        crops, middles = (self._torch.from_numpy(rows) for rows in (crops, middles))
-        return np.asarray(self._torch.bmm(crops, middles.transpose(1, 2)).numpy())
 
 
 def _nothing(k: int) -> tuple[NDArray[Any], ...]:

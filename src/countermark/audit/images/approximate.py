@@ -1,10 +1,10 @@
 """Nearest training images among many: inverted lists of short codes choose candidates, the pixels decide.
 
-faiss finds candidates in PCA-64 vectors of 16 bytes an image (inverted lists, product quantization with 4-bit codes,
-scanned in registers). Their distances are then computed from the images themselves, in integers. What is found has its
-exact distance; what may be missed is a neighbour whose code was not among the candidates. A copy is far nearer than
-anything else, so it is among them. The calibration goes through the same index and misses alike, which costs power and
-not validity.
+faiss finds candidates in 64 principal components, 16 bytes of code an image (inverted lists, product quantization of
+what is left of a vector by its list's center, 4-bit codes that are scanned in registers). Their distances are then
+computed from the images themselves, in integers. What is found has its exact distance; what may be missed is a
+neighbour whose code was not among the candidates. A copy is far nearer than anything else, so it is among them. The
+calibration goes through the same index and misses alike, which costs power and not validity.
 
 An index is a directory: ``quantizer.faiss`` learned from a sample of the images, one file per part of the images, and
 ``index.json`` with their digests, rewritten after every part. Building again goes on where it was broken off.
@@ -97,7 +97,7 @@ class Recipe:
         return cls(min(_COMPONENTS, dims // 4 * 4), lists, min(count, max(_PCA_SAMPLE, lists * _SAMPLE_PER_LIST)))
 
     def __str__(self) -> str:
-        return f"PCA{self.components},IVF{self.lists},PQ{self.components // 2}x4fs"
+        return f"PCAR{self.components},IVF{self.lists},PQ{self.components // 2}x4fsr"
 
 
 class ApproximateIndex:
@@ -236,13 +236,15 @@ class ApproximateIndex:
         faiss = self._faiss
         chosen = np.sort(np.random.default_rng(0).permutation(self.count)[: min(recipe.sample, _LARGEST_SAMPLE)])
         few = np.sort(np.random.default_rng(1).permutation(chosen)[: max(_PCA_SAMPLE, recipe.components)])
-        transform = faiss.PCAMatrix(self.dims, recipe.components)
+        # turned at random, so that no pair of components has more variance than its 4-bit code can tell apart
+        transform = faiss.PCAMatrix(self.dims, recipe.components, 0, True)
         transform.train(self._vectors(few))
         reduced = np.concatenate(
             [transform.apply(self._vectors(chosen[at : at + 8192])) for at in range(0, len(chosen), 8192)]
         )
         lists = faiss.IndexFlatL2(recipe.components)
         codes = faiss.IndexIVFPQFastScan(lists, recipe.components, recipe.lists, recipe.components // 2, 4)
+        codes.by_residual = True
         codes.cp.niter, codes.cp.min_points_per_centroid = 10, 1
         codes.train(reduced)
         return faiss.IndexPreTransform(transform, _kept(codes, lists))

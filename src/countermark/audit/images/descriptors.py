@@ -25,8 +25,9 @@ from typing import Any, Protocol, runtime_checkable
 import numpy as np
 from numpy.typing import NDArray
 
-from countermark.audit.images.likeness import Likeness, cosines, quantized, sandwich
+from countermark.audit.images.likeness import Likeness, cosines, products, quantized, sandwich
 from countermark.audit.images.products import Bytes, Integers
+from countermark.audit.images.scan import single_threaded
 from countermark.audit.images.search import Engine, Store, available_threads, torch_for
 from countermark.core.progress import Progress
 from countermark.errors import InputError, require
@@ -39,7 +40,7 @@ BUILT_IN = "built-in"
 USUAL_MEAN, USUAL_DEVIATION = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _LUMA = np.array([0.299, 0.587, 0.114], np.float32)
 _LARGEST_FILE = 2 * 2**30
-_LEAST_CANDIDATES, _PER_NEIGHBOUR, _AT_ONCE = 64, 2, 512
+_LEAST_CANDIDATES, _PER_NEIGHBOUR, _AT_ONCE, _MEASURED_AT_ONCE = 64, 2, 512, 16
 
 
 class Descriptor(Protocol):
@@ -128,7 +129,9 @@ class DescriptorIndex:
             views = self._views(images[start : start + _AT_ONCE])
             asked = min(self.count, max(_LEAST_CANDIDATES, _PER_NEIGHBOUR * k))
             candidates = self._likeness.closest(quantized(views), asked)
-            found += [self._measured(*pair, k) for pair in zip(views, candidates, strict=True)]
+            few = [slice(at, at + _MEASURED_AT_ONCE) for at in range(0, len(views), _MEASURED_AT_ONCE)]
+            with single_threaded(self._torch, self._threads) as pool:
+                found += pool.map(lambda some: self._measured(views[some], candidates[some], k), few)  # noqa: B023
             if progress is not None:
                 progress(min(start + _AT_ONCE, len(images)), len(images), "images")
         distance, index = (np.concatenate(column) for column in zip(*found, strict=True))
@@ -140,14 +143,13 @@ class DescriptorIndex:
         return _checked(self._descriptor, images)[:, None]
 
     def _measured(self, views: Singles, candidates: Integers, k: int) -> tuple[Floats, Integers]:
-        """Return distances and images, (1, k), of the nearest candidates: half the square of the difference."""
-        rows = self._rows[candidates]
-        best = np.argmax(views @ rows.T, axis=0)
-        own = views[best].astype(np.float64)
-        distance = np.square(own - rows).sum(1) / 2
-        distance[~rows.any(1) | ~own.any(1)] = 1.0
-        order = np.lexsort((candidates, distance))[:k]
-        return distance[order][None], candidates[order][None]
+        """Return distances and images, (q, k), of the nearest candidates: half the square of the difference."""
+        rows, each = self._rows[candidates], np.arange(len(views))[:, None]
+        own = views[each, products(self._torch, views, rows).argmax(1)].astype(np.float64)
+        distance = np.square(own - rows).sum(2) / 2
+        distance[~rows.any(2) | ~own.any(2)] = 1.0
+        order = np.lexsort((candidates, distance))[:, :k]
+        return distance[each, order], candidates[each, order]
 
 
 def _checked(descriptor: Descriptor, images: Bytes) -> Singles:

@@ -347,6 +347,7 @@ class Examiner:
             "source-differs": prepared.same_source.warning,
             "dependent-outputs": True,
             "own-duplicates": True,
+            "unlike-source": True,
             "overlap-kept": prepared.held_out.overlap > 0,
             "unaligned": not method.aligned and method.descriptor is None,
             "aligned-reach": method.aligned,

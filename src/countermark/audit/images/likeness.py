@@ -33,6 +33,16 @@ def quantized(vectors: NDArray[Any]) -> Bytes:
     return np.asarray(np.rint(vectors * 127) + 128, np.uint8)
 
 
+def products(torch: Any, ones: Singles, others: Singles) -> Singles:
+    """Return (q, v, m) products of rows (q, v, length) and (q, m, length).
+
+    By torch where there is one: its threads can be told to keep apart, and small products wait for nobody.
+    """
+    if torch is None:
+        return ones @ others.transpose(0, 2, 1)
+    return np.asarray(torch.bmm(torch.from_numpy(ones), torch.from_numpy(others).transpose(1, 2)).numpy())
+
+
 @dataclass(frozen=True, slots=True)
 class Likeness:
     """Descriptions of images, to be searched.

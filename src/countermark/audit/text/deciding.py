@@ -7,7 +7,7 @@ five bits, are themselves). A longer window can only hold a longer match, so rou
 
 Where held-out documents are too short for that, the output is read in *pieces* of l bytes, each beginning half a piece
 after the one before, and p is the smallest of theirs times their number. Which l is taken follows from lengths alone:
-the one that can give the smallest p.
+the longest with which p can come down to 0.005, or else near to the least that it can come down to.
 
 The null hypothesis of an output is that it is as a window: as any l bytes out of a held-out document, neither from its
 beginning only nor a whole one. Replies that are cut at a number of tokens are; whole short texts may not be.
@@ -44,6 +44,9 @@ FORM_NAMES = {"bytes": "bytes as they are", "folded": "NFKC, case folded, runs o
 LEVEL = 0.01
 #: Bytes of the shortest windows.
 LEAST_WINDOW = 16
+# A window is long enough only while p can be as small as this, or as so many times the least that any window allows. Of
+# windows that do, the longest: matches of short ones soon fill them, and then say nothing.
+_FLOOR, _NEAR_LEAST = LEVEL / 2, 1.5
 
 
 class Window(NamedTuple):
@@ -106,19 +109,16 @@ def window_of(length: int, windows_of: Callable[[int], int]) -> Window:
         InputError: no held-out document has as many bytes as the smallest window.
     """
     longest = max(rounded_up(max(length, 1)), LEAST_WINDOW)
-    best: tuple[float, Window] | None = None
-    for window in _lengths_down_from(longest):
-        windows = windows_of(window)
-        pieces = len(piece_starts(length, window))
-        if windows and (best is None or pieces / (1 + windows) < best[0]):
-            best = pieces / (1 + windows), Window(window, pieces)
-    if best is None:
+    found = [Window(size, len(piece_starts(length, size))) for size in _lengths_down_from(longest) if windows_of(size)]
+    if not found:
         raise InputError(
             "no held-out text has {bytes} bytes",
             hint="Held-out texts are as long as the outputs, or longer.",
             bytes=LEAST_WINDOW,
         )
-    return best[1]
+    floors = [each.pieces / (1 + windows_of(each.bytes)) for each in found]
+    enough = max(_FLOOR, _NEAR_LEAST * min(floors))
+    return next(each for each, floor in zip(found, floors, strict=True) if floor <= enough)
 
 
 def piece_starts(length: int, window: int) -> list[int]:

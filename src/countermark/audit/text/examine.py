@@ -34,9 +34,10 @@ from countermark.audit.text.deciding import (
     window_of,
     window_scores,
 )
+from countermark.audit.text.matching import Match
 from countermark.audit.text.near import Near, NearIndex
 from countermark.audit.text.reading import Corpus
-from countermark.audit.text.suffixes import INDEX, Match, SuffixIndex
+from countermark.audit.text.suffixes import INDEX, SuffixIndex
 from countermark.core.progress import Progress
 from countermark.errors import HeldOutOverlap, InputError
 

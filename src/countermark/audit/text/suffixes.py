@@ -2,14 +2,7 @@
 
 The corpus lies as bytes in shards, documents ended by 0xFF, which no UTF-8 text holds. Beside each shard lie its
 suffixes in order (pydivsufsort, Y. Mori's divsufsort) and the first eight bytes of every eighth of them as one number.
-A *probe* is one start in an output. All probes of a batch are sorted, the sampled numbers place each between two
-suffixes a few apart, and one binary search for all at once, eight bytes a comparison and never again over bytes that
-are known to agree (U. Manber, G. Myers, SIAM J. Comput. 22, 1993), ends between the two neighbors of the probe: the
-longer agreement with one of them is the longest match.
-
-Where only the longest match of a whole text is asked for, every eighth start is searched first. A match at i is at most
-k longer than the one at i + k, so nearly all other starts are known to be no better and are left out; the answer is the
-same.
+How they are searched, ``matching`` says.
 
 Laws:
     ``statistics(text)[i]`` is the length of the longest start of ``text[i:]`` that stands in some document;
@@ -22,21 +15,30 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from countermark.audit.text.matching import (
+    END,
+    PAD,
+    SAMPLED,
+    Bytes,
+    Integers,
+    Match,
+    Shard,
+    batches,
+    joined_texts,
+    longest_in,
+    search,
+    sorted_starts,
+    words,
+)
 from countermark.audit.text.reading import Corpus, Document, fold
 from countermark.core.canonical import canonical_json, parse_json, show_digest
 from countermark.core.progress import Progress
 from countermark.errors import IndexMismatch, InputError, require
-
-Bytes = NDArray[np.uint8]
-Integers = NDArray[np.int64]
-Words = NDArray[np.uint64]
 
 FORMS = ("bytes", "folded")
 #: The file of a directory that says what is in it; written last.
@@ -46,43 +48,6 @@ SHARD_BYTES = 256 * 2**20
 MAX_SHARD_BYTES = 2**31 - 64
 
 _TYPE = "countermark.suffix-index/1"
-_END, _BREAK = 0xFF, 0xFE
-_SAMPLED = 8
-# Bytes of outputs that are searched at once, and how many starts are looked at first.
-_BATCH, _STRIDE = 2**18, 8
-_PAD = 16
-
-
-class Match(NamedTuple):
-    """The longest match of one text.
-
-    Attributes:
-        length: in bytes.
-        start: where it begins in the text, in bytes of its form.
-        document: number of the document, -1 of no match.
-        offset: where it begins in the document, in bytes of its form.
-    """
-
-    length: int
-    start: int
-    document: int
-    offset: int
-
-
-@dataclass(frozen=True, eq=False)
-class _Shard:
-    """One part of the corpus: ``text`` (n + 16,), ``suffixes`` (n,), ``keys`` of every eighth suffix."""
-
-    text: Bytes
-    suffixes: NDArray[np.int32]
-    keys: Words
-    first: int
-    starts: Integers
-
-    @property
-    def words(self) -> Any:
-        """Eight bytes from every byte on, as one big-endian number."""
-        return _words(self.text)
 
 
 class SuffixIndex:
@@ -94,7 +59,7 @@ class SuffixIndex:
         name, documents, size: of the corpus: its name, how many documents, bytes in this form.
     """
 
-    def __init__(self, shards: Sequence[_Shard], about: dict[str, Any], names: Sequence[str] = ()) -> None:
+    def __init__(self, shards: Sequence[Shard], about: dict[str, Any], names: Sequence[str] = ()) -> None:
         self._shards, self._names, self._described = tuple(shards), tuple(names), about["shards"]
         self.form: str = about["form"]
         self.digest: str = about["corpus"]
@@ -135,7 +100,7 @@ class SuffixIndex:
         if directory is not None:
             directory.mkdir(parents=True, exist_ok=True)
             (directory / INDEX).unlink(missing_ok=True)
-        shards: list[_Shard] = []
+        shards: list[Shard] = []
         names: list[str] = []
         for number, (first, documents) in enumerate(_shared_out(corpus, form, shard_bytes)):
             data = [each for _name, each in documents]
@@ -227,12 +192,12 @@ class SuffixIndex:
         Texts are in the index's form, see ``encoded``.
         """
         found: list[Integers] = []
-        for batch in _batches(texts):
-            joined, ends = _joined(batch)
+        for batch in batches(texts):
+            joined, ends = joined_texts(batch)
             best = np.zeros(len(joined), dtype=np.int64)
             for shard in self._shards:
-                starts = _sorted_starts(joined)
-                lengths, _places = _search(shard, joined, starts)
+                starts = sorted_starts(joined)
+                lengths, _places = search(shard, joined, starts)
                 best[starts] = np.maximum(best[starts], lengths)
             found += [best[start:end] for start, end in zip([0, *(ends[:-1] + 1)], ends, strict=True)]
             _report(progress, len(found), len(texts))
@@ -241,9 +206,9 @@ class SuffixIndex:
     def longest(self, texts: Sequence[bytes], progress: Progress | None = None) -> list[Match]:
         """Return the longest match of each text; texts are in the index's form, see ``encoded``."""
         found: list[Match] = []
-        for batch in _batches(texts):
-            joined, ends = _joined(batch)
-            answers = [_longest(shard, joined, ends) for shard in self._shards]
+        for batch in batches(texts):
+            joined, ends = joined_texts(batch)
+            answers = [longest_in(shard, joined, ends) for shard in self._shards]
             # max returns the first of equals, so the earliest shard.
             found += [max(row, key=lambda match: match.length) for row in zip(*answers, strict=True)]
             _report(progress, len(found), len(texts))
@@ -284,23 +249,23 @@ def _document_bytes(document: Document, form: str, limit: int) -> bytes:
 def _joined_documents(documents: Sequence[bytes]) -> tuple[Bytes, Integers]:
     """Return documents in one row (n + 16,), and where each begins, with the end of the last."""
     size = sum(map(len, documents)) + len(documents)
-    text = np.zeros(size + _PAD, dtype=np.uint8)
-    text[:size] = np.frombuffer(b"".join(data + bytes([_END]) for data in documents), dtype=np.uint8)
+    text = np.zeros(size + PAD, dtype=np.uint8)
+    text[:size] = np.frombuffer(b"".join(data + bytes([END]) for data in documents), dtype=np.uint8)
     return text, np.cumsum([0, *(len(data) + 1 for data in documents)], dtype=np.int64)
 
 
-def _sorted(first: int, documents: Sequence[bytes]) -> _Shard:
+def _sorted(first: int, documents: Sequence[bytes]) -> Shard:
     divsufsort = require("pydivsufsort", "audit").divsufsort
     text, starts = _joined_documents(documents)
     suffixes = np.asarray(divsufsort(text[: starts[-1]].copy()), dtype=np.int32)
-    keys = _words(text)[suffixes[::_SAMPLED]].astype(np.uint64)
-    return _Shard(text, suffixes, keys, first, starts)
+    keys = words(text)[suffixes[::SAMPLED]].astype(np.uint64)
+    return Shard(text, suffixes, keys, first, starts)
 
 
 _PARTS = ("text", "suffixes", "keys", "starts")
 
 
-def _kept(directory: Path, number: int, first: int, documents: Sequence[bytes]) -> _Shard:
+def _kept(directory: Path, number: int, first: int, documents: Sequence[bytes]) -> Shard:
     """Return a shard in a directory, sorted now unless it was before."""
     text, starts = _joined_documents(documents)
     about = _about_shard(first, text, starts)
@@ -319,28 +284,28 @@ def _kept(directory: Path, number: int, first: int, documents: Sequence[bytes]) 
 
 def _about_shard(first: int, text: Bytes, starts: Integers) -> dict[str, Any]:
     digest = show_digest(hashlib.sha256(text.data).digest())
-    return {"first": first, "documents": len(starts) - 1, "bytes": len(text) - _PAD, "text": digest}
+    return {"first": first, "documents": len(starts) - 1, "bytes": len(text) - PAD, "text": digest}
 
 
-def _described(shard: _Shard) -> dict[str, Any]:
+def _described(shard: Shard) -> dict[str, Any]:
     return _about_shard(shard.first, shard.text, shard.starts)
 
 
-def _mapped(directory: Path, number: int, about: dict[str, Any]) -> _Shard:
+def _mapped(directory: Path, number: int, about: dict[str, Any]) -> Shard:
     text, suffixes, keys, starts = (
         np.load(_file(directory, number, part), mmap_mode="r", allow_pickle=False) for part in _PARTS
     )
     size = about["bytes"]
     shapes = {
-        "text": (text, np.uint8, size + _PAD),
+        "text": (text, np.uint8, size + PAD),
         "suffixes": (suffixes, np.int32, size),
-        "keys": (keys, np.uint64, -(-size // _SAMPLED)),
+        "keys": (keys, np.uint64, -(-size // SAMPLED)),
         "starts": (starts, np.int64, about["documents"] + 1),
     }
     for part, (array, kind, length) in shapes.items():
         if array.dtype != kind or array.shape != (length,):
             raise ValueError(f"{part} of shard {number} is of another size")
-    return _Shard(text, suffixes, keys, about["first"], np.asarray(starts))
+    return Shard(text, suffixes, keys, about["first"], np.asarray(starts))
 
 
 def _file(directory: Path, number: int, part: str) -> Path:
@@ -363,7 +328,7 @@ def _write(path: Path, data: bytes) -> None:
     os.replace(path.with_suffix(".part"), path)
 
 
-def _is_sorted(shard: _Shard) -> bool:
+def _is_sorted(shard: Shard) -> bool:
     """Check suffixes, keys and text against each other: a permutation whose first bytes rise."""
     size = len(shard.suffixes)
     seen = np.zeros(size, dtype=bool)
@@ -371,144 +336,14 @@ def _is_sorted(shard: _Shard) -> bool:
         return False
     seen[shard.suffixes] = True
     keys = shard.words[np.asarray(shard.suffixes)].astype(np.uint64)
-    same = np.array_equal(keys[::_SAMPLED], shard.keys)
+    same = np.array_equal(keys[::SAMPLED], shard.keys)
     return bool(seen.all() and same and (keys[1:] >= keys[:-1]).all())
 
 
-def _is_parted(shard: _Shard) -> bool:
+def _is_parted(shard: Shard) -> bool:
     """Check that documents begin where the ones before end."""
-    ends = np.flatnonzero(shard.text[: len(shard.suffixes)] == _END)
+    ends = np.flatnonzero(shard.text[: len(shard.suffixes)] == END)
     return np.array_equal(np.concatenate([[0], ends + 1]), shard.starts)
-
-
-def _batches(texts: Sequence[bytes]) -> Iterator[list[bytes]]:
-    held: list[bytes] = []
-    size = 0
-    for text in texts:
-        if held and size + len(text) > _BATCH:
-            yield held
-            held, size = [], 0
-        held.append(text)
-        size += len(text) + 1
-    if held:
-        yield held
-
-
-def _joined(texts: Sequence[bytes]) -> tuple[Bytes, Integers]:
-    """Return texts in one row, each ended by a byte that no corpus holds, and where each ends."""
-    joined = np.frombuffer(b"".join(text + bytes([_BREAK]) for text in texts), dtype=np.uint8).copy()
-    return joined, np.cumsum([len(text) + 1 for text in texts]) - 1
-
-
-def _sorted_starts(joined: Bytes) -> Integers:
-    order = require("pydivsufsort", "audit").divsufsort(joined)
-    return np.asarray(order, dtype=np.int64)
-
-
-def _longest(shard: _Shard, joined: Bytes, ends: Integers) -> list[Match]:
-    """Return the longest match of each text of a batch in one shard."""
-    order = _sorted_starts(joined)
-    lengths = np.full(len(joined), -1, dtype=np.int64)
-    places = np.zeros(len(joined), dtype=np.int64)
-
-    def look(starts: Integers) -> None:
-        lengths[starts], places[starts] = _search(shard, joined, starts)
-
-    look(order[order % _STRIDE == 0])
-    begins = np.concatenate([[0], ends[:-1] + 1])
-    best = np.maximum.reduceat(lengths, begins)
-    # The next start that was looked at: beyond the row there is nothing to match.
-    gap = -np.arange(len(joined)) % _STRIDE
-    following = np.append(lengths[::_STRIDE], 0)[(np.arange(len(joined)) + gap) // _STRIDE]
-    text_of = np.repeat(np.arange(len(ends)), ends - begins + 1)
-    # At least as long as the best so far, so that the first start of several is found.
-    open_ = (lengths < 0) & (gap + following >= np.maximum(best[text_of], 1))
-    look(order[open_[order]])
-    return [_match(shard, lengths[a : b + 1], places[a : b + 1]) for a, b in zip(begins, ends, strict=True)]
-
-
-def _match(shard: _Shard, lengths: Integers, places: Integers) -> Match:
-    start = int(lengths.argmax())
-    length, place = int(lengths[start]), int(places[start])
-    if length <= 0:
-        return Match(0, 0, -1, 0)
-    document = int(np.searchsorted(shard.starts, place, side="right")) - 1
-    return Match(length, start, shard.first + document, place - int(shard.starts[document]))
-
-
-def _search(shard: _Shard, joined: Bytes, starts: Integers) -> tuple[Integers, Integers]:
-    """Return the longest match from each of some starts on (m,), and where it stands in the shard.
-
-    Args:
-        shard: to search.
-        joined: texts in one row, see ``_joined``.
-        starts: (m,), in the order of what begins there, so that neighbors walk the same way through the suffixes.
-    """
-    if not len(starts):
-        return np.zeros(0, dtype=np.int64), np.zeros(0, dtype=np.int64)
-    asked = _words(np.concatenate([joined, np.full(_PAD, _BREAK, dtype=np.uint8)]))
-    low, high, at_low, at_high = _bracket(shard, asked[starts].astype(np.uint64))
-    found_low, found_high = at_low.copy(), at_high.copy()
-    rank_low, rank_high = low.copy(), high.copy()
-    corpus, suffixes = shard.words, shard.suffixes
-    rows = np.flatnonzero(high - low > 1)
-    place, low, high, at_low, at_high = (each[rows] for each in (starts, low, high, at_low, at_high))
-    while len(rows):
-        middle = (low + high) >> 1
-        known = np.minimum(at_low, at_high)
-        agreed, is_less = _compare(corpus, suffixes[middle], asked, place, known)
-        low, at_low = np.where(is_less, middle, low), np.where(is_less, agreed, at_low)
-        high, at_high = np.where(is_less, high, middle), np.where(is_less, at_high, agreed)
-        is_done = high - low <= 1
-        done = rows[is_done]
-        rank_low[done], rank_high[done] = low[is_done], high[is_done]
-        found_low[done], found_high[done] = at_low[is_done], at_high[is_done]
-        rows, place, low, high, at_low, at_high = (each[~is_done] for each in (rows, place, low, high, at_low, at_high))
-    is_low = found_low >= found_high
-    rank = np.clip(np.where(is_low, rank_low, rank_high), 0, len(suffixes) - 1)
-    return np.where(is_low, found_low, found_high), suffixes[rank].astype(np.int64)
-
-
-def _bracket(shard: _Shard, wanted: Words) -> tuple[Integers, Integers, Integers, Integers]:
-    """Return ranks of a suffix before and one after each probe, and how many bytes of theirs agree with it."""
-    size, count = len(shard.suffixes), len(shard.keys)
-    before = np.searchsorted(shard.keys, wanted, side="left") - 1
-    after = np.searchsorted(shard.keys, wanted, side="right")
-    none = np.zeros(len(wanted), dtype=np.int64)
-    at_low = np.where(before >= 0, _agreeing(shard.keys[np.maximum(before, 0)] ^ wanted), none)
-    at_high = np.where(after < count, _agreeing(shard.keys[np.minimum(after, count - 1)] ^ wanted), none)
-    low = np.where(before >= 0, before * _SAMPLED, -1)
-    return low, np.where(after < count, after * _SAMPLED, size), at_low, at_high
-
-
-def _compare(
-    corpus: Any, suffixes: NDArray[np.int32], asked: Any, places: Integers, known: Integers
-) -> tuple[Integers, NDArray[np.bool_]]:
-    """Return how many bytes of suffixes and probes agree, and which suffixes come first; ``known`` agree already."""
-    agreed = known.copy()
-    theirs = corpus[suffixes + known].astype(np.uint64)
-    ours = asked[places + known].astype(np.uint64)
-    same = np.flatnonzero(theirs == ours)
-    while len(same):
-        agreed[same] += 8
-        theirs[same] = corpus[suffixes[same] + agreed[same]]
-        ours[same] = asked[places[same] + agreed[same]]
-        same = same[theirs[same] == ours[same]]
-    return agreed + _agreeing(theirs ^ ours), theirs < ours
-
-
-def _agreeing(difference: Words) -> Integers:
-    """Return how many leading bytes of eight are zero, (n,); 8 where all are.
-
-    Of each number only the highest bit is left, roughly: so that rounding to a float cannot carry into the next one.
-    """
-    top = (difference & ~(difference >> np.uint64(1))).astype(np.float64)
-    exponent = (top.view(np.int64) >> 52) - 1023
-    return np.where(difference == 0, 8, 7 - (exponent >> 3))
-
-
-def _words(data: Bytes) -> Any:
-    return np.ndarray((len(data) - 7,), dtype=">u8", buffer=data, strides=(1,))
 
 
 def _report(progress: Progress | None, done: int, total: int) -> None:
