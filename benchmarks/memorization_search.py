@@ -324,6 +324,7 @@ def changed_copies(images: Bytes, generator: np.random.Generator) -> Iterator[tu
     yield "blur 3x3", as_bytes(blurred(whole))
     for border in (1, 2, 3):
         yield f"crop {border} px a side, enlarged", np.stack([enlarged_middle(image, border) for image in images])
+    yield "crop off the middle, enlarged", np.stack([enlarged_part(image, 4, 1, 0, 3) for image in images])
     yield (
         "crop 2 px, enlarged, blur",
         as_bytes(blurred(np.stack([enlarged_middle(i, 2) for i in images]).astype(float))),

@@ -43,6 +43,8 @@ def noise(image: Pixels, sigma: float) -> Pixels:
 def median(image: Pixels, side: float) -> Pixels:
     """Replace each level by the median of the square of ``side`` pixels, 1 to 9 and odd, around it."""
     size = 2 * (round(within(side, 1, 9)) // 2) + 1
+    if size == 1:  # Pillow 12 divides by zero here, and takes the process with it
+        return image.copy()
     return np.array(picture(image).filter(require("PIL.ImageFilter", "image").MedianFilter(size)))
 
 
