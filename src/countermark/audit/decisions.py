@@ -126,8 +126,8 @@ def smallest_flaggable(outputs: int, calibration: int, fdr: float) -> int:
     if outputs < 1 or calibration < 1 or not 0.0 < fdr < 1.0:
         raise InputError("outputs and held-out items are at least 1, and the false discovery rate is between 0 and 1")
     # Near the solution, then by the very comparison that flags, so that rounding cannot part the two.
-    floor, count = 1 / (1 + calibration), max(1, math.floor(outputs / (fdr * (1 + calibration))) - 1)
-    while floor * (outputs / count) > fdr:
+    floor, count = float(rounded(1 / (1 + calibration))), max(1, math.floor(outputs / (fdr * (1 + calibration))) - 1)
+    while float(rounded(floor * (outputs / count))) > fdr:
         count += 1
     return count
 

@@ -24,7 +24,11 @@ _MINUTES = 2.5
 
 @click.group(cls=Group)
 def train() -> None:
-    """Train small models to try an audit on."""
+    """Train small models to try an audit on.
+
+    Example:
+      countermark train example diffusion --data fashion-mnist.npz:train --count 300 --out copyist
+    """
 
 
 @train.command()

@@ -265,6 +265,11 @@ def _limits(say: Say, document: Part) -> dict[str, str]:
             "or less."
         ),
         "verbatim-only": say("Only literal passages were searched. Paraphrases and translations are not seen."),
+        "windows-clustered": say(
+            "Windows of one held-out document resemble each other more than those of two. The p-values are exact for "
+            "outputs that come in such clusters, and somewhat too small for others."
+        ),
+        "overlap-left-out": say("Some held-out texts stand in the training texts as well, and were left out."),
         "short-texts": say("Some texts are too short to hold a passage that could be told from chance."),
         "logprob-model": say(
             "The probabilities of passages are those that the model or its server reported; they were not recomputed."
