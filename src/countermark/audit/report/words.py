@@ -226,8 +226,8 @@ def _limits(say: Say, document: Part) -> dict[str, str]:
             "is many times in the data, and an unseen real image may be named as well."
         ),
         "unlike-source": say(
-            "Outputs that are blurred, empty or of few motifs lie somewhat nearer to any images, copied or not. The test "
-            "of the model as a whole, which compares with sets that were not used, is not misled by this."
+            "Outputs that are blurred, empty or of few motifs lie somewhat nearer to any images, copied or not. The "
+            "test of the model as a whole, which compares with sets that were not used, is not misled by this."
         ),
         "unaligned": say(
             "Copies that were mirrored, moved or lit otherwise were not searched for; this audit does not see them."
