@@ -25,7 +25,7 @@ class Slow:
     def batches(self, size=1024, *, start=0):
         for place, batch in enumerate(self._source.batches(size, start=start)):
             print("done", json.dumps(start + place * size), json.dumps(len(batch.images)), flush=True)
-            time.sleep(0.004)
+            time.sleep(0.02)
             yield batch
 
 

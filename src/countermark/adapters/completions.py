@@ -38,6 +38,8 @@ _BATCH = 32
 # Replies drawn at once on this machine.
 _REPLIES = 16
 _NEVER = -math.inf
+#: What servers answer that do not echo a prompt's probabilities.
+_REFUSALS = frozenset({"status 400", "status 422", "status 501"})
 
 
 def open_completions(spec: str, model: str | None = None) -> LocalCompletions | ServedCompletions:
@@ -291,8 +293,10 @@ class ServedCompletions(_Writer):
         asked = {"prompt": prefix + suffix, "max_tokens": 1, "echo": True, "logprobs": wanted, "temperature": 1.0}
         try:
             answer = self._ask(asked)
-        except _Refused:
-            return None
+        except NetworkError as error:
+            if error.params.get("reason") in _REFUSALS:  # understood, and not done
+                return None
+            raise
         return _read_echo(answer, prefix, suffix, sampling)
 
     def _ask(self, asked: Mapping[str, Any]) -> Any:
@@ -309,17 +313,12 @@ class ServedCompletions(_Writer):
             return parse_json(data, limit=MAX_ANSWER_BYTES)
         except HTTPError as error:
             with error:
-                known = _Refused if error.code in (400, 422, 501) else NetworkError
-                raise self._failure(f"status {error.code}", known) from error
+                raise self._failure(f"status {error.code}") from error
         except (OSError, HTTPException, InputError) as error:
             raise self._failure(type(error).__name__) from error
 
-    def _failure(self, reason: str, kind: type[NetworkError] = NetworkError) -> NetworkError:
-        return kind("the model's server at {host} did not answer: {reason}", host=self._host, reason=reason)
-
-
-class _Refused(NetworkError):
-    """The server understood, and does not do what it was asked."""
+    def _failure(self, reason: str) -> NetworkError:
+        return NetworkError("the model's server at {host} did not answer: {reason}", host=self._host, reason=reason)
 
 
 def _opener() -> Any:
