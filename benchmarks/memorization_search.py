@@ -37,19 +37,26 @@ PARTS = ("exact", "million", "approximate", "changes")
 EXAMPLE = Path(__file__).parent.parent / "examples" / "memorization" / "images.npz"
 _LEVEL, _NEXT = 0.001, 50
 
+_FULL = {"queries": 1000, "images": 1_000_000, "coded": 300_000, "copies": 1000, "held_out": 10_000, "repeats": 3}
+_QUICK = {"queries": 200, "images": 60_000, "coded": 60_000, "copies": 100, "held_out": 1000, "repeats": 1}
+
 
 def main() -> None:
     parser = arguments("Measure the search for training images.")
     parser.add_argument(
         "--data", type=Path, metavar="NPZ", help="x_train, y_train, x_test, y_test (default: the example's)"
     )
-    parser.add_argument("--parts", default=",".join(PARTS), help="which parts, with commas between")
-    parser.add_argument("--queries", type=int, default=1000, help="queries of the timed searches")
-    parser.add_argument("--images", type=int, default=1_000_000, help="images of the part 'million'")
-    parser.add_argument("--coded", type=int, default=300_000, help="images of the part 'approximate'")
-    parser.add_argument("--copies", type=int, default=1000, help="copies per change")
-    parser.add_argument("--held-out", type=int, default=10_000, help="held-out images that set the threshold")
-    parser.add_argument("--repeats", type=int, default=3, help="repeats of every timing; the least counts")
+    parser.add_argument("--search", default=",".join(PARTS), help="which parts, with commas between")
+    parser.add_argument("--queries", type=int, default=_FULL["queries"], help="queries of the timed searches")
+    parser.add_argument("--images", type=int, default=_FULL["images"], help="images of the part 'million'")
+    parser.add_argument("--coded", type=int, default=_FULL["coded"], help="images of the part 'approximate'")
+    parser.add_argument("--copies", type=int, default=_FULL["copies"], help="copies per change")
+    parser.add_argument(
+        "--held-out", type=int, default=_FULL["held_out"], help="held-out images that set the threshold"
+    )
+    parser.add_argument(
+        "--repeats", type=int, default=_FULL["repeats"], help="repeats of every timing; the least counts"
+    )
     options = parser.parse_args()
     rows, summary = measure(options)
     write_report("memorization_search", rows, summary, options.json)
@@ -57,10 +64,11 @@ def main() -> None:
 
 def measure(options: argparse.Namespace) -> tuple[list[Row], Row]:
     """Return rows of all parts asked for, and the summary."""
+    options = argparse.Namespace(**(_QUICK if getattr(options, "quick", False) else _FULL) | vars(options))
     data = Data.read(getattr(options, "data", None))
     rows: list[Row] = []
     summary: Row = {"data": data.name, "threads": available_threads()}
-    for part in str(getattr(options, "parts", None) or ",".join(PARTS)).split(","):
+    for part in str(getattr(options, "search", None) or ",".join(PARTS)).split(","):
         found, about = _PARTS[part](data, options)
         rows += [{"part": f"search: {part}", **row} for row in found]
         summary.update(about)
