@@ -4,6 +4,8 @@ The path of the data is the map of the package; each name below is loaded when i
 
     an office       ``create_office``, ``open_office``                                          ``bootstrap``
     register        ``add_party``, ``register_model``                                           ``workflows.register``
+    audit           ``open_images``, ``ImageStore``, ``Examiner``; ``open_corpus``, ``TextExaminer``; ``Watch``;
+                    ``record_audit``, ``make_audit_bundle``                                     ``audit``
     license         ``Terms``, ``offer_terms``, ``invite``, ``accept``, ``grant_license``, ``grant_to_held``,
                     ``revoke_grant``, ``reserve_identifiers``                                   ``workflows.license``
     mark            ``request_marks``, ``mark_images``                                          ``workflows.mark``
@@ -24,6 +26,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from countermark.artifact import ModelManifest, digest_model, survey
+    from countermark.audit.images.examine import Examiner
+    from countermark.audit.images.reading import open_images
+    from countermark.audit.images.store import ImageStore
+    from countermark.audit.text.examine import TextExaminer
+    from countermark.audit.text.reading import open_corpus
+    from countermark.audit.watch import Watch
     from countermark.bootstrap import create_office, load_party_key, open_office, save_party_key
     from countermark.errors import CountermarkError
     from countermark.evidence.trust import Trust, read_trust
@@ -34,6 +42,7 @@ if TYPE_CHECKING:
     from countermark.marking.image.lattice import LatticeMark
     from countermark.marking.image.noise import NoiseMark
     from countermark.workflows.anchor import anchor_log
+    from countermark.workflows.audit import make_audit_bundle, record_audit
     from countermark.workflows.bundle import make_bundle
     from countermark.workflows.check import check_office
     from countermark.workflows.keys import export_trust, rotate_key
@@ -55,6 +64,12 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "artifact": ("ModelManifest", "digest_model", "survey"),
+    "audit.images.examine": ("Examiner",),
+    "audit.images.reading": ("open_images",),
+    "audit.images.store": ("ImageStore",),
+    "audit.text.examine": ("TextExaminer",),
+    "audit.text.reading": ("open_corpus",),
+    "audit.watch": ("Watch",),
     "bootstrap": ("create_office", "load_party_key", "open_office", "save_party_key"),
     "errors": ("CountermarkError",),
     "evidence.trust": ("Trust", "read_trust"),
@@ -65,6 +80,7 @@ _HOMES = {
     "marking.image.lattice": ("LatticeMark",),
     "marking.image.noise": ("NoiseMark",),
     "workflows.anchor": ("anchor_log",),
+    "workflows.audit": ("make_audit_bundle", "record_audit"),
     "workflows.bundle": ("make_bundle",),
     "workflows.check": ("check_office",),
     "workflows.keys": ("export_trust", "rotate_key"),
@@ -89,16 +105,20 @@ __all__ = [  # spelled out, so that type checkers and readers see it; a test hol
     "Demand",
     "Detection",
     "DiffusionMark",
+    "Examiner",
+    "ImageStore",
     "LatticeMark",
     "ModelManifest",
     "NoiseMark",
     "NotExamined",
     "Office",
     "Terms",
+    "TextExaminer",
     "Trace",
     "Trust",
     "Use",
     "VerifiedBundle",
+    "Watch",
     "__version__",
     "accept",
     "add_party",
@@ -111,11 +131,15 @@ __all__ = [  # spelled out, so that type checkers and readers see it; a test hol
     "grant_to_held",
     "invite",
     "load_party_key",
+    "make_audit_bundle",
     "make_bundle",
     "mark_images",
     "offer_terms",
+    "open_corpus",
+    "open_images",
     "open_office",
     "read_trust",
+    "record_audit",
     "register_model",
     "request_marks",
     "reserve_identifiers",

@@ -113,12 +113,12 @@ def _examine(folder: Path, name: str, weights: str, out: Path, progress: Any) ->
     from countermark.audit.images.reading import open_images
     from countermark.bootstrap import utc_now
     from countermark.core.times import show_time
-    from countermark.workflows.memorization import Measure, audit_images, draw, prepare_images
+    from countermark.workflows.memorization import Measure, audit_images, prepare_images
 
     train, held_out = (open_images(f"{folder / 'images.npz'}:{part}") for part in _SUBJECTS[name])
     examiner = prepare_images(train, held_out, out / "index", Measure(), progress=progress)
     generator = open_sampler(folder / name)
-    samples = draw(generator, _DRAWS, seed=_SEED, progress=progress)
+    samples = generator.sample(_DRAWS, seed=_SEED, progress=progress("draw"))
     subject = {"name": name, "weights": weights, "sampler": type(generator).__name__, "seed": _SEED, "drawn": _DRAWS}
     return audit_images(examiner, samples, out, subject, made_at=show_time(utc_now()), progress=progress)
 

@@ -24,10 +24,8 @@ if TYPE_CHECKING:
     from countermark.audit.images.measuring import Descriptor
     from countermark.audit.images.search import Index
     from countermark.audit.images.store import ImageStore
-    from countermark.audit.models import Generator
 
 ProgressFactory = Callable[[str], Progress]
-ENGINES = ("auto", "int8", "faiss", "numpy", "approximate")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,7 +36,7 @@ class Measure:
         align: find copies that were mirrored, moved by up to 2 pixels or re-lit, too.
         same_label: hold an image against those of its own label only.
         descriptor: finds copies that no pixel shows; None for pixels.
-        engine: of the search, one of ``ENGINES``; ``auto`` is exact up to 500,000 images.
+        engine: of the search: ``int8``, ``faiss``, ``numpy``, ``approximate``; ``auto`` is exact up to 500,000 images.
         unseen_sets: K of the model's rank test.
     """
 
@@ -118,11 +116,6 @@ def _index(train: ImageStore, directory: Path, measure: Measure, progress: Progr
     if measure.engine != "approximate" and not large:
         return None
     return ApproximateIndex(train, directory / "approximate", progress=progress("index"))
-
-
-def draw(generator: Generator, count: int, *, seed: int, progress: ProgressFactory) -> NDArray[np.uint8]:
-    """Return ``count`` outputs of a model, the same for the same seed."""
-    return generator.sample(count, seed=seed, progress=progress("draw"))
 
 
 def audit_images(
