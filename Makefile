@@ -61,7 +61,7 @@ check: $(VENV)/.dev ## run the linters, the type checker, the layer and licence 
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/python scripts/check_licenses.py
-	$(BIN)/codespell -L fpr,conditionsof --skip '*.json,*.po,*.svg,node_modules,./build,./dist'
+	$(BIN)/codespell -L fpr,conditionsof --skip '*.json,*.po,*.svg,node_modules,./build,./dist,./demo-*'
 
 bench: $(VENV)/.bench ## run every benchmark; IMAGES=DIR for your own photographs
 	@mkdir -p $(BENCH_OUT)/photos
