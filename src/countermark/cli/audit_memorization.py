@@ -112,7 +112,8 @@ def memorization(**given: Any) -> int:
     list of copies holds at most the share --fdr of false ones, on average. The report is written as one HTML file in
     each language and as JSON, whose decision anybody can recompute. Needs a workspace only for --title and --record.
 
-    Exit status: 0 copies were found; 1 none; 3 none, and there were too few data to flag any.
+    Exit status: 0 copies were found; 1 none; 3 none, though there were too few data to flag any, or only the share of
+    outputs that lie near shows copies.
 
     Example:
       countermark audit memorization model/ --train images.npz:train --held-out images.npz:test --out report
@@ -135,7 +136,8 @@ def _status(document: Mapping[str, Any]) -> int:
     decision = document["decision"]
     if decision["flagged"]:
         return COPIES
-    return NONE if decision["smallest_flaggable"] <= len(document["items"]) else COULD_NOT_TELL
+    could = decision["smallest_flaggable"] <= len(document["items"])
+    return NONE if could and decision["at_least"] == 0 else COULD_NOT_TELL
 
 
 def _is_text(train: str) -> bool:
@@ -397,6 +399,8 @@ def _answer(session: Session, document: Mapping[str, Any]) -> str:
         return session.tr("copies of training items were found")
     if status == NONE:
         return session.tr("no copies were found")
+    if document["decision"]["at_least"] > 0:
+        return session.tr("no single output can be called a copy, yet some of them are: see the share")
     return session.tr("none found, but there were too few held-out items to flag any")
 
 
