@@ -353,11 +353,10 @@ def _record(session: Session, options: _Options, document: dict[str, Any], files
 
 def digests_of(files: Sequence[Path]) -> dict[str, str]:
     """Return what ``sha256sum`` says of files, as ``sha256:…`` by name."""
-    import hashlib
-
     from countermark.core.canonical import show_digest
+    from countermark.marking.image.files import content_digest
 
-    return {file.name: show_digest(hashlib.sha256(file.read_bytes()).digest()) for file in files}
+    return {file.name: show_digest(content_digest(file)) for file in files}
 
 
 def _describe(session: Session, document: Mapping[str, Any], files: list[Path], audit: Audit | None) -> str:

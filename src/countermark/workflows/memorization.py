@@ -109,13 +109,13 @@ def _name(measure: Measure) -> str:
 
 
 def _index(train: ImageStore, directory: Path, measure: Measure, progress: ProgressFactory) -> Index | None:
-    """Return an approximate index where one is asked for, or is called for by size; None for the exact search."""
-    from countermark.audit.images.approximate import ABOVE, ApproximateIndex
+    """Return what searches, chosen by size; None where an exact engine is named, and for the search by label."""
+    from countermark.audit.images.approximate import ABOVE, choose_index
 
-    large = measure.engine == "auto" and train.count > ABOVE and not measure.same_label
-    if measure.engine != "approximate" and not large:
+    if measure.engine not in ("auto", "approximate") or (measure.engine == "auto" and measure.same_label):
         return None
-    return ApproximateIndex(train, directory / "approximate", progress=progress("index"))
+    above = 0 if measure.engine == "approximate" else ABOVE
+    return choose_index(train, above=above, directory=directory / "approximate", progress=progress("index"))
 
 
 def audit_images(
